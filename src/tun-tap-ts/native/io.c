@@ -1,0 +1,210 @@
+#include "io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 64
+
+void io_push(struct io *io, uint32_t port, uint32_t length, uint32_t peer, uint16_t peer_port) {
+  int32_t *e = io->rx + (size_t)STRIDE * io->rx_count++;
+  e[0] = (int32_t)port;
+  e[1] = (int32_t)(io->rx_at + HEADROOM);
+  e[2] = (int32_t)length;
+  e[3] = (int32_t)peer;
+  e[4] = peer_port;
+  io->rx_at = (io->rx_at + HEADROOM + length + 63) & ~63ull;
+  io->port[port].count[RX_FRAMES]++;
+  io->port[port].count[RX_BYTES] += length;
+}
+
+void io_grow(struct io *io, uint32_t length) {
+  int32_t *e = io->rx + (size_t)STRIDE * (io->rx_count - 1);
+  struct port *p = &io->port[e[0]];
+  p->count[RX_BYTES] += length - (uint32_t)e[2];
+  p->count[RX_MERGED]++;
+  e[2] = (int32_t)length;
+  io->rx_at = ((uint64_t)e[1] + length + 63) & ~63ull;
+}
+
+/* Hands the batch up, sends what comes back, and empties the arena. */
+static void deliver(struct io *io) {
+  if (!io->rx_count) return;
+  uint32_t count = io->on_batch(io, io->rx_count);
+  if (io->closed) return;
+  io_flush(io, count);
+  io->rx_count = 0;
+  io->rx_at = 0;
+}
+
+/*
+ * Removes a port whose descriptor is dead, so that a level-triggered epoll does not report it for ever. Its last
+ * frames are handed up first: no frame comes from a port after its error.
+ */
+static void port_failed(struct io *io, uint32_t id, int err) {
+  io->port[id].count[RX_ERRORS]++;
+  deliver(io);
+  if (io->closed || io->port[id].state != PORT_LIVE) return;
+  io_remove(io, id);
+  io->on_port_error(io, id, err);
+}
+
+static void tap_receive(struct io *io, uint32_t id) {
+  struct port *p = &io->port[id];
+  uint32_t left = io->budget_frames;
+  uint64_t stop = io->rx_at + io->budget_bytes;
+  while (left-- && io->rx_at < stop && io_room(io, 1, FRAME_MAX)) {
+    uint8_t *frame = io_next_frame(io);
+    uint32_t extra = p->vnet ? VNET_BYTES : 0;
+    ssize_t n = read(p->fd, frame - extra, FRAME_MAX + extra);
+    if (n < 0) {
+      /* Once its device is gone a TAP answers EFAULT while it goes and EBADFD after; no error here heals. */
+      if (errno != EAGAIN && errno != EINTR) port_failed(io, id, errno);
+      return;
+    }
+    if (n <= (ssize_t)extra) {
+      p->count[RX_ERRORS]++;
+      continue;
+    }
+    if (!extra) memset(frame - VNET_BYTES, 0, VNET_BYTES);
+    io_push(io, id, (uint32_t)n - extra, 0, 0);
+  }
+}
+
+static void on_ready(uv_poll_t *handle, int status, int events) {
+  (void)status;
+  (void)events;
+  struct io *io = handle->data;
+  struct epoll_event ready[EVENTS_MAX];
+  int n = epoll_wait(io->epfd, ready, EVENTS_MAX, 0);
+  for (int i = 0; i < n && !io->closed; i++) {
+    uint32_t id = ready[i].data.u32;
+    struct port *p = &io->port[id];
+    if (!io_room(io, SEGMENTS_PER_RECEIVE, 2 * FRAME_MAX)) {
+      deliver(io);
+      if (io->closed) return;
+    }
+    /* JavaScript may have removed it while it held the last batch. */
+    if (p->state != PORT_LIVE) continue;
+    if (p->kind == KIND_UDP) {
+      udp_receive(io, id);
+    } else {
+      tap_receive(io, id);
+    }
+  }
+  if (!io->closed) deliver(io);
+}
+
+int io_start(struct io *io, uv_loop_t *loop) {
+  io->epfd = epoll_create1(EPOLL_CLOEXEC);
+  if (io->epfd < 0) return -errno;
+  io->udp_tx = udp_tx_new();
+  io->udp_rx = udp_rx_new();
+  if (!io->udp_tx || !io->udp_rx) return -ENOMEM;
+  int err = uv_poll_init(loop, &io->poll, io->epfd);
+  if (err) return err;
+  io->poll.data = io;
+  return uv_poll_start(&io->poll, UV_READABLE, on_ready);
+}
+
+int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge) {
+  uint32_t id = 0;
+  while (id < PORTS_MAX && io->port[id].state != PORT_FREE) id++;
+  if (id == PORTS_MAX) return -ENOSPC;
+  struct epoll_event event = {.events = EPOLLIN, .data.u32 = id};
+  if (epoll_ctl(io->epfd, EPOLL_CTL_ADD, fd, &event) < 0) return -errno;
+  io->port[id] = (struct port){.fd = fd, .state = PORT_LIVE, .kind = kind, .vnet = vnet, .gro = gro, .merge = merge};
+  io->port[id].gso = kind == KIND_UDP && udp_can_segment(fd);
+  return (int)id;
+}
+
+void io_remove(struct io *io, uint32_t id) {
+  struct port *p = &io->port[id];
+  if (p->state != PORT_LIVE) return;
+  epoll_ctl(io->epfd, EPOLL_CTL_DEL, p->fd, NULL);
+  p->state = PORT_RETIRED;
+}
+
+static void count_write(struct port *p, ssize_t n, uint32_t length) {
+  if (n >= 0) {
+    p->count[TX_FRAMES]++;
+    p->count[TX_BYTES] += length;
+  } else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
+    p->count[TX_DROPPED]++;
+  } else {
+    p->count[TX_ERRORS]++;
+  }
+}
+
+/* Software segmentation towards a TAP that takes no virtio_net_hdr. */
+static void tap_segment(struct port *p, const uint8_t *frame, uint32_t length, const struct vnet_hdr *h) {
+  uint32_t l3 = p->kind == KIND_TUN ? 0 : length > 14 && frame[12] == 0x81 && frame[13] == 0 ? 18 : 14;
+  struct gso g;
+  if (!gso_begin(&g, frame, length, l3, h)) {
+    p->count[TX_ERRORS]++;
+    return;
+  }
+  uint8_t header[GSO_HEADER_MAX];
+  const uint8_t *payload;
+  uint32_t n;
+  ssize_t written = 0;
+  while (written >= 0 && (n = gso_next(&g, header, &payload))) {
+    struct iovec iov[2] = {{header, g.header}, {(void *)payload, n}};
+    written = writev(p->fd, iov, 2);
+    if (written >= 0) p->count[TX_SEGMENTS]++;
+  }
+  count_write(p, written, length);
+}
+
+static void tap_send(struct port *p, uint8_t *frame, uint32_t length) {
+  if (p->vnet) {
+    count_write(p, write(p->fd, frame - VNET_BYTES, length + VNET_BYTES), length);
+    return;
+  }
+  struct vnet_hdr h;
+  memcpy(&h, frame - VNET_BYTES, sizeof h);
+  if (h.gso_type) {
+    tap_segment(p, frame, length, &h);
+    return;
+  }
+  if (h.flags & VNET_NEEDS_CSUM) {
+    if (!csum_complete(frame, length, &h)) {
+      p->count[TX_ERRORS]++;
+      return;
+    }
+    /* The same frame may go to further ports, which must not complete it again. */
+    memset(frame - VNET_BYTES, 0, VNET_BYTES);
+  }
+  count_write(p, write(p->fd, frame, length), length);
+}
+
+void io_flush(struct io *io, uint32_t count) {
+  if (count > io->tx_frames) count = io->tx_frames;
+  const int32_t *e = io->tx;
+  for (uint32_t i = 0; i < count; i++, e += STRIDE) {
+    uint32_t id = (uint32_t)e[0], offset = (uint32_t)e[1], length = (uint32_t)e[2];
+    if (id >= PORTS_MAX || io->port[id].state != PORT_LIVE) continue;
+    struct port *p = &io->port[id];
+    if (offset < VNET_BYTES || !length || length > FRAME_MAX || (uint64_t)offset + length > io->arena_bytes) {
+      p->count[TX_ERRORS]++;
+    } else if (p->kind == KIND_UDP) {
+      udp_send(io, p, io->arena + offset, length, (uint32_t)e[3], (uint16_t)e[4]);
+    } else {
+      tap_send(p, io->arena + offset, length);
+    }
+  }
+  udp_push(io->udp_tx);
+}
+
+void io_close(struct io *io, uv_close_cb closed) {
+  if (io->closed) return;
+  io->closed = true;
+  uv_poll_stop(&io->poll);
+  close(io->epfd);
+  free(io->udp_tx);
+  free(io->udp_rx);
+  uv_close((uv_handle_t *)&io->poll, closed);
+}

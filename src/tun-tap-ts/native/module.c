@@ -1,0 +1,346 @@
+/* N-API bindings: arguments in, errors out as `Error` with `code` (errno name) and the failed step as message. */
+#include <node_api.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "tap.h"
+
+#define ARGS_MAX 11
+
+/* One PacketIo. Freed when both the JavaScript object and the libuv handle are gone. */
+struct engine {
+  struct io io;
+  napi_env env;
+  napi_ref arena, rx, tx, on_batch, on_port_error;
+  napi_async_context context;
+  napi_async_cleanup_hook_handle hook;
+  int holders;
+};
+
+static napi_value throw_errno(napi_env env, int err, const char *step) {
+  char name[32];
+  /* libuv has no name for what a TAP says when its device has gone. */
+  if (err == EBADFD)
+    strcpy(name, "EBADFD");
+  else
+    uv_err_name_r(-err, name, sizeof name);
+  napi_throw_error(env, name, step);
+  return NULL;
+}
+
+static void args(napi_env env, napi_callback_info info, napi_value argv[ARGS_MAX]) {
+  size_t argc = ARGS_MAX;
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+}
+
+static int32_t as_int(napi_env env, napi_value v) {
+  int32_t n = 0;
+  napi_get_value_int32(env, v, &n);
+  return n;
+}
+
+static bool as_bool(napi_env env, napi_value v) {
+  bool b = false;
+  napi_get_value_bool(env, v, &b);
+  return b;
+}
+
+/* False when the string does not fit. */
+static bool as_text(napi_env env, napi_value v, char *buffer, size_t size) {
+  size_t length = 0;
+  buffer[0] = 0;
+  return napi_get_value_string_utf8(env, v, NULL, 0, &length) == napi_ok && length < size &&
+         napi_get_value_string_utf8(env, v, buffer, size, &length) == napi_ok && strlen(buffer) == length;
+}
+
+static napi_value number(napi_env env, double n) {
+  napi_value v;
+  napi_create_double(env, n, &v);
+  return v;
+}
+
+static void set(napi_env env, napi_value object, const char *key, napi_value value) {
+  napi_set_named_property(env, object, key, value);
+}
+
+/* openTap(name, netns, tun, vnet, persist, offloads): { fd, name, granted } */
+static napi_value open_tap(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX], result, name;
+  char netns[4096];
+  struct tap_request r = {.fd = -1};
+  args(env, info, a);
+  if (!as_text(env, a[0], r.name, sizeof r.name)) return throw_errno(env, EINVAL, "name");
+  if (!as_text(env, a[1], netns, sizeof netns)) return throw_errno(env, EINVAL, "open netns");
+  r.netns = *netns ? netns : NULL;
+  r.tun = as_bool(env, a[2]);
+  r.vnet = as_bool(env, a[3]);
+  r.persist = as_bool(env, a[4]);
+  r.offloads = as_bool(env, a[5]);
+  struct failure f = tap_open(&r);
+  if (f.err) return throw_errno(env, f.err, f.step);
+  napi_create_object(env, &result);
+  napi_create_string_utf8(env, r.name, NAPI_AUTO_LENGTH, &name);
+  set(env, result, "fd", number(env, r.fd));
+  set(env, result, "name", name);
+  set(env, result, "granted", number(env, r.granted));
+  return result;
+}
+
+/* setPersist(fd, persist) */
+static napi_value set_persist(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct failure f = tap_set_persist(as_int(env, a[0]), as_bool(env, a[1]));
+  return f.err ? throw_errno(env, f.err, f.step) : NULL;
+}
+
+/* moveToNetns(name, netns) */
+static napi_value move_to_netns(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  char name[IFNAMSIZ], netns[4096];
+  args(env, info, a);
+  if (!as_text(env, a[0], name, sizeof name)) return throw_errno(env, EINVAL, "name");
+  if (!as_text(env, a[1], netns, sizeof netns)) return throw_errno(env, EINVAL, "open netns");
+  struct failure f = tap_move(name, netns);
+  return f.err ? throw_errno(env, f.err, f.step) : NULL;
+}
+
+/* openUdp(address, port, reuse, gro, sndbufBytes, rcvbufBytes): { fd, port } */
+static napi_value open_udp(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX], result;
+  char address[16];
+  const char *step;
+  args(env, info, a);
+  if (!as_text(env, a[0], address, sizeof address)) return throw_errno(env, EINVAL, "address");
+  uint16_t port = (uint16_t)as_int(env, a[1]);
+  int fd = udp_open(address, &port, as_bool(env, a[2]), as_bool(env, a[3]), as_int(env, a[4]), as_int(env, a[5]), &step);
+  if (fd < 0) return throw_errno(env, -fd, step);
+  napi_create_object(env, &result);
+  set(env, result, "fd", number(env, fd));
+  set(env, result, "port", number(env, port));
+  return result;
+}
+
+/* closeFd(fd) */
+static napi_value close_fd(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  close(as_int(env, a[0]));
+  return NULL;
+}
+
+static void release(struct engine *e) {
+  if (--e->holders == 0) free(e);
+}
+
+/* Calls JavaScript from the event loop. What it throws becomes an uncaught exception; returns NULL then. */
+static napi_value call(struct engine *e, napi_ref function, size_t argc, napi_value *argv) {
+  napi_value f, receiver, result = NULL, thrown;
+  napi_get_reference_value(e->env, function, &f);
+  napi_get_global(e->env, &receiver);
+  napi_status status = napi_make_callback(e->env, e->context, receiver, f, argc, argv, &result);
+  if (status == napi_ok) return result;
+  bool pending = false;
+  napi_is_exception_pending(e->env, &pending);
+  if (pending && napi_get_and_clear_last_exception(e->env, &thrown) == napi_ok) napi_fatal_exception(e->env, thrown);
+  return NULL;
+}
+
+static uint32_t on_batch(struct io *io, uint32_t count) {
+  struct engine *e = (struct engine *)io;
+  napi_handle_scope scope;
+  napi_open_handle_scope(e->env, &scope);
+  napi_value argument;
+  napi_create_uint32(e->env, count, &argument);
+  napi_value result = call(e, e->on_batch, 1, &argument);
+  int32_t frames = result ? as_int(e->env, result) : 0;
+  napi_close_handle_scope(e->env, scope);
+  return frames > 0 ? (uint32_t)frames : 0;
+}
+
+static void on_port_error(struct io *io, uint32_t port, int err) {
+  struct engine *e = (struct engine *)io;
+  napi_handle_scope scope;
+  napi_open_handle_scope(e->env, &scope);
+  napi_value argument[2] = {number(e->env, port), number(e->env, err)};
+  call(e, e->on_port_error, 2, argument);
+  napi_close_handle_scope(e->env, scope);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  struct engine *e = handle->data;
+  napi_remove_async_cleanup_hook(e->hook);
+  release(e);
+}
+
+static void close_engine(struct engine *e) {
+  if (e->io.closed) return;
+  io_close(&e->io, on_closed);
+  napi_ref refs[] = {e->arena, e->rx, e->tx, e->on_batch, e->on_port_error};
+  for (size_t i = 0; i < sizeof refs / sizeof *refs; i++) napi_delete_reference(e->env, refs[i]);
+  napi_async_destroy(e->env, e->context);
+}
+
+/* The environment (a worker thread, say) ends while the engine is open. */
+static void on_environment_end(napi_async_cleanup_hook_handle hook, void *arg) {
+  (void)hook;
+  close_engine(arg);
+}
+
+static void on_collected(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  release(data);
+}
+
+static void *hold(napi_env env, napi_value typed_array, napi_ref *ref, size_t *length) {
+  void *data = NULL;
+  napi_get_typedarray_info(env, typed_array, NULL, length, &data, NULL, NULL);
+  napi_create_reference(env, typed_array, 1, ref);
+  return data;
+}
+
+/* ioCreate(arena, rx, tx, rxBytes, budgetFrames, budgetBytes, onBatch, onPortError): external */
+static napi_value io_create(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX], name, external;
+  uv_loop_t *loop;
+  size_t arena = 0, rx = 0, tx = 0;
+  args(env, info, a);
+  struct engine *e = calloc(1, sizeof *e);
+  if (!e) return throw_errno(env, ENOMEM, "memory");
+  napi_get_uv_event_loop(env, &loop);
+  int err = io_start(&e->io, loop);
+  if (err) {
+    /* Out of descriptors or memory: nothing was registered, and the struct stays, for libuv may hold the handle. */
+    return throw_errno(env, -err, "epoll");
+  }
+  e->env = env;
+  e->holders = 2;
+  e->io.arena = hold(env, a[0], &e->arena, &arena);
+  e->io.rx = hold(env, a[1], &e->rx, &rx);
+  e->io.tx = hold(env, a[2], &e->tx, &tx);
+  e->io.arena_bytes = arena;
+  e->io.rx_frames = (uint32_t)(rx / STRIDE);
+  e->io.tx_frames = (uint32_t)(tx / STRIDE);
+  e->io.rx_end = (uint64_t)as_int(env, a[3]);
+  e->io.budget_frames = (uint32_t)as_int(env, a[4]);
+  e->io.budget_bytes = (uint32_t)as_int(env, a[5]);
+  e->io.on_batch = on_batch;
+  e->io.on_port_error = on_port_error;
+  napi_create_reference(env, a[6], 1, &e->on_batch);
+  napi_create_reference(env, a[7], 1, &e->on_port_error);
+  napi_create_string_utf8(env, "tun-tap-ts", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(env, NULL, name, &e->context);
+  napi_add_async_cleanup_hook(env, on_environment_end, e, &e->hook);
+  napi_create_external(env, e, on_collected, NULL, &external);
+  return external;
+}
+
+/* The engine of the first argument; NULL when it is closed. */
+static struct engine *engine_of(napi_env env, napi_value external) {
+  void *data = NULL;
+  if (napi_get_value_external(env, external, &data) != napi_ok) return NULL;
+  struct engine *e = data;
+  return e->io.closed ? NULL : e;
+}
+
+static struct port *port_of(napi_env env, struct engine *e, napi_value id) {
+  int32_t n = as_int(env, id);
+  return e && n >= 0 && n < PORTS_MAX ? &e->io.port[n] : NULL;
+}
+
+/* ioAdd(io, fd, kind, vnet, gro, merge): port id */
+static napi_value io_add_port(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  if (!e) return throw_errno(env, EBADF, "closed");
+  int id = io_add(&e->io, as_int(env, a[1]), (uint8_t)as_int(env, a[2]), as_bool(env, a[3]), as_bool(env, a[4]), as_bool(env, a[5]));
+  return id < 0 ? throw_errno(env, -id, "add port") : number(env, id);
+}
+
+/* ioRemove(io, id): the port is silent at once; its id stays taken until ioRelease */
+static napi_value io_remove_port(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  if (port_of(env, e, a[1])) io_remove(&e->io, (uint32_t)as_int(env, a[1]));
+  return NULL;
+}
+
+/* ioRelease(io, id) */
+static napi_value io_release_port(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct port *p = port_of(env, engine_of(env, a[0]), a[1]);
+  if (p && p->state == PORT_RETIRED) p->state = PORT_FREE;
+  return NULL;
+}
+
+/* ioFlush(io, count) */
+static napi_value io_flush_frames(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  int32_t count = as_int(env, a[1]);
+  if (e && count > 0) io_flush(&e->io, (uint32_t)count);
+  return NULL;
+}
+
+/* ioStats(io, id, Float64Array): false when there is no such port */
+static napi_value io_stats(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX], result;
+  args(env, info, a);
+  struct port *p = port_of(env, engine_of(env, a[0]), a[1]);
+  void *data = NULL;
+  size_t length = 0;
+  napi_get_typedarray_info(env, a[2], NULL, &length, &data, NULL, NULL);
+  bool found = p && p->state != PORT_FREE && length >= COUNTERS;
+  for (int i = 0; found && i < COUNTERS; i++) ((double *)data)[i] = (double)p->count[i];
+  napi_get_boolean(env, found, &result);
+  return result;
+}
+
+/* ioRef(io, keepsLoopAlive) */
+static napi_value io_ref(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  if (!e) return NULL;
+  if (as_bool(env, a[1]))
+    uv_ref((uv_handle_t *)&e->io.poll);
+  else
+    uv_unref((uv_handle_t *)&e->io.poll);
+  return NULL;
+}
+
+/* ioClose(io) */
+static napi_value io_close_engine(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  if (e) close_engine(e);
+  return NULL;
+}
+
+NAPI_MODULE_INIT() {
+  static const struct {
+    const char *name;
+    napi_callback call;
+  } functions[] = {
+      {"openTap", open_tap},       {"setPersist", set_persist},    {"moveToNetns", move_to_netns},
+      {"openUdp", open_udp},       {"closeFd", close_fd},          {"ioCreate", io_create},
+      {"ioAdd", io_add_port},      {"ioRemove", io_remove_port},   {"ioRelease", io_release_port},
+      {"ioFlush", io_flush_frames}, {"ioStats", io_stats},         {"ioRef", io_ref},
+      {"ioClose", io_close_engine},
+  };
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    napi_value f;
+    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &f);
+    set(env, exports, functions[i].name, f);
+  }
+  return exports;
+}

@@ -1,0 +1,220 @@
+#include "offload.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+enum { TCP_FIN = 1, TCP_PSH = 8, TCP_ACK = 16, TCP_CWR = 128 };
+enum { IP_ID = 4, IP_FRAG = 6, IP_PROTO = 9, IP_CSUM = 10, IP_ADDR = 12 };
+enum { TCP_SEQ = 4, TCP_ACKNO = 8, TCP_OFF = 12, TCP_FLAGS = 13, TCP_WINDOW = 14, TCP_CSUM = 16, TCP_URGENT = 18 };
+enum { UDP_LEN = 4, UDP_CSUM = 6 };
+
+static uint16_t get16(const uint8_t *p) {
+  return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t get32(const uint8_t *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return ntohl(v);
+}
+
+static void put16(uint8_t *p, uint32_t v) {
+  p[0] = (uint8_t)(v >> 8);
+  p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+  v = htonl(v);
+  memcpy(p, &v, 4);
+}
+
+/* One's complement sum over host-order words (RFC 1071 section 2B: byte order does not matter until it is stored). */
+#if defined(__x86_64__) && defined(__GLIBC__)
+__attribute__((target_clones("avx2", "default")))
+#endif
+static uint64_t
+csum_add(const uint8_t *p, size_t n, uint64_t sum) {
+  uint64_t lane[8] = {0};
+  for (; n >= 32; n -= 32, p += 32) {
+    uint32_t w[8];
+    memcpy(w, p, 32);
+    for (int i = 0; i < 8; i++) lane[i] += w[i];
+  }
+  for (int i = 0; i < 8; i++) sum += lane[i];
+  for (; n >= 2; n -= 2, p += 2) {
+    uint16_t w;
+    memcpy(&w, p, 2);
+    sum += w;
+  }
+  if (n) {
+    uint16_t w = 0;
+    memcpy(&w, p, 1);
+    sum += w;
+  }
+  return sum;
+}
+
+static uint16_t fold(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (uint16_t)sum;
+}
+
+static void store(uint8_t *p, uint16_t host_order_sum) {
+  memcpy(p, &host_order_sum, 2);
+}
+
+/* RFC 793 section 3.1, RFC 8200 section 8.1. `length` is that of the transport header and its payload. */
+static uint64_t pseudo(const uint8_t *ip, bool v6, uint8_t protocol, uint32_t length) {
+  uint64_t sum = v6 ? csum_add(ip + 8, 32, 0) : csum_add(ip + IP_ADDR, 8, 0);
+  return sum + htons(protocol) + htons((uint16_t)length);
+}
+
+static void ip_header(uint8_t *ip, uint32_t header, uint32_t total) {
+  put16(ip + 2, total);
+  store(ip + IP_CSUM, 0);
+  store(ip + IP_CSUM, (uint16_t)~fold(csum_add(ip, header, 0)));
+}
+
+bool csum_complete(uint8_t *frame, uint32_t length, const struct vnet_hdr *h) {
+  uint32_t at = (uint32_t)h->csum_start + h->csum_offset;
+  if (h->csum_start >= length || at + 2 > length) return false;
+  uint16_t sum = (uint16_t)~fold(csum_add(frame + h->csum_start, length - h->csum_start, 0));
+  /* RFC 768: a computed zero is sent as all ones; for TCP the two are the same number. */
+  store(frame + at, sum ? sum : 0xffff);
+  return true;
+}
+
+bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3, const struct vnet_hdr *h) {
+  uint8_t type = h->gso_type & (uint8_t)~VNET_GSO_ECN;
+  uint32_t l4 = h->csum_start;
+  if (l4 < l3 + 20 || l4 + 8 > length || !h->gso_size) return false;
+  const uint8_t *ip = frame + l3;
+  bool v6 = ip[0] >> 4 == 6, udp = type == VNET_GSO_UDP_L4;
+  if (v6 ? l4 - l3 != 40 : ip[0] >> 4 != 4 || l4 - l3 != (ip[0] & 15u) * 4) return false;
+  if (!udp && type != (v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4)) return false;
+  if ((v6 ? ip[6] : ip[IP_PROTO]) != (udp ? IPPROTO_UDP : IPPROTO_TCP)) return false;
+  uint32_t transport = 8;
+  if (!udp) {
+    if (l4 + 20 > length) return false;
+    transport = (frame[l4 + TCP_OFF] >> 4) * 4u;
+    if (transport < 20) return false;
+  }
+  uint32_t header = l4 + transport;
+  if (header >= length || header > GSO_HEADER_MAX) return false;
+  *g = (struct gso){.frame = frame, .l3 = l3, .l4 = l4, .header = header, .mss = h->gso_size, .at = header, .end = length, .v6 = v6, .udp = udp};
+  g->id = v6 ? 0 : get16(ip + IP_ID);
+  g->seq = udp ? 0 : get32(frame + l4 + TCP_SEQ);
+  return true;
+}
+
+uint32_t gso_next(struct gso *g, uint8_t *header, const uint8_t **payload) {
+  uint32_t n = g->end - g->at;
+  if (!n) return 0;
+  bool last = n <= g->mss;
+  if (!last) n = g->mss;
+  memcpy(header, g->frame, g->header);
+  uint8_t *ip = header + g->l3, *l4 = header + g->l4;
+  uint32_t transport = g->header - g->l4 + n;
+  if (g->v6) {
+    put16(ip + 4, transport);
+  } else {
+    put16(ip + IP_ID, g->id++);
+    ip_header(ip, g->l4 - g->l3, g->l4 - g->l3 + transport);
+  }
+  uint8_t *sum_at = l4 + (g->udp ? UDP_CSUM : TCP_CSUM);
+  if (g->udp) {
+    put16(l4 + UDP_LEN, transport);
+  } else {
+    put32(l4 + TCP_SEQ, g->seq);
+    /* CWR announces one congestion event (RFC 3168 section 6.1.2); FIN and PSH belong to the last byte. */
+    if (g->index) l4[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
+    if (!last) l4[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+  }
+  store(sum_at, 0);
+  uint64_t sum = pseudo(ip, g->v6, g->udp ? IPPROTO_UDP : IPPROTO_TCP, transport);
+  sum = csum_add(l4, g->header - g->l4, sum);
+  uint16_t folded = (uint16_t)~fold(csum_add(g->frame + g->at, n, sum));
+  store(sum_at, folded ? folded : 0xffff);
+  *payload = g->frame + g->at;
+  g->at += n;
+  g->seq += n;
+  g->index++;
+  return n;
+}
+
+uint32_t merge_candidate(const uint8_t *p, uint32_t n) {
+  if (n < 41 || p[0] != 0x45 || p[IP_PROTO] != IPPROTO_TCP || get16(p + 2) != n) return 0;
+  /* Only DF may be set: no fragments, no reserved bit. */
+  if (get16(p + IP_FRAG) & 0xbfff) return 0;
+  const uint8_t *tcp = p + 20;
+  uint32_t header = 20 + (tcp[TCP_OFF] >> 4) * 4u;
+  if (header < 40 || header >= n || (tcp[TCP_FLAGS] & (uint8_t)~TCP_PSH) != TCP_ACK) return 0;
+  return header;
+}
+
+static bool tcp_checksum_holds(const uint8_t *p, uint32_t n) {
+  if (fold(csum_add(p, 20, 0)) != 0xffff) return false;
+  return fold(csum_add(p + 20, n - 20, pseudo(p, false, IPPROTO_TCP, n - 20))) == 0xffff;
+}
+
+void merge_begin(struct merge *m, uint8_t *head, uint32_t length, uint32_t header) {
+  *m = (struct merge){0};
+  /* PSH ends a super-packet, so it cannot begin one. */
+  if (head[20 + TCP_FLAGS] & TCP_PSH) return;
+  m->head = head;
+  m->length = length;
+  m->header = header;
+  m->mss = length - header;
+  m->seq = get32(head + 20 + TCP_SEQ) + m->mss;
+  m->id = get16(head + IP_ID);
+  m->segments = 1;
+}
+
+/* RFC 6864 section 4.1: with DF the identification means nothing and may stand still; else it must count up. */
+static bool id_follows(const struct merge *m, const uint8_t *p) {
+  uint16_t id = get16(p + IP_ID);
+  bool counts = id == (uint16_t)(m->id + m->segments);
+  bool stands = id == m->id && (p[IP_FRAG] & 0x40);
+  if (m->segments == 1) return counts || stands;
+  return m->fixed_id ? stands : counts;
+}
+
+static bool same_flow(const struct merge *m, const uint8_t *p, uint32_t header) {
+  const uint8_t *h = m->head, *t = p + 20, *u = h + 20;
+  return header == m->header && h[1] == p[1] && memcmp(h + IP_FRAG, p + IP_FRAG, 4) == 0 &&
+         memcmp(h + IP_ADDR, p + IP_ADDR, 12) == 0 && memcmp(u + TCP_ACKNO, t + TCP_ACKNO, 5) == 0 &&
+         memcmp(u + TCP_WINDOW, t + TCP_WINDOW, 2) == 0 && memcmp(u + TCP_URGENT, t + TCP_URGENT, header - 38) == 0;
+}
+
+bool merge_append(struct merge *m, const uint8_t *p, uint32_t n, uint32_t header) {
+  uint32_t payload = n - header;
+  if (!m->head || m->push || payload > m->mss || m->length + payload > 65535) return false;
+  if (get32(p + 20 + TCP_SEQ) != m->seq || !same_flow(m, p, header) || !id_follows(m, p)) return false;
+  if (!tcp_checksum_holds(p, n)) return false;
+  if (!m->checked && !tcp_checksum_holds(m->head, m->length)) return false;
+  m->checked = true;
+  if (m->segments == 1) m->fixed_id = get16(p + IP_ID) == m->id;
+  memcpy(m->head + m->length, p + header, payload);
+  m->length += payload;
+  m->seq += payload;
+  m->segments++;
+  bool push = p[20 + TCP_FLAGS] & TCP_PSH;
+  if (push) m->head[20 + TCP_FLAGS] |= TCP_PSH;
+  /* A short segment or PSH is the last one of a super-packet. */
+  m->push = push || payload < m->mss;
+  return true;
+}
+
+void merge_finish(struct merge *m) {
+  if (m->head && m->segments > 1) {
+    ip_header(m->head, 20, m->length);
+    store(m->head + 20 + TCP_CSUM, fold(pseudo(m->head, false, IPPROTO_TCP, m->length - 20)));
+    struct vnet_hdr h = {VNET_NEEDS_CSUM, VNET_GSO_TCPV4, (uint16_t)m->header, (uint16_t)m->mss, 20, TCP_CSUM};
+    memcpy(m->head - VNET_BYTES, &h, sizeof h);
+  }
+  m->head = NULL;
+}

@@ -1,0 +1,190 @@
+import { execFileSync, spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { afterEach, beforeAll, expect, it } from "vitest";
+import { Field, FRAME_STRIDE, openTap, PacketIo, type TunTapError } from "../src/index.js";
+import { finish, ip, Lab, nsPath, PACKAGE_ROOT, spawnIn, turns, until } from "./lab.js";
+import { payload } from "./twin.js";
+import { collector, LOOPBACK, sender, socket } from "./wire.js";
+
+const lab = new Lab();
+afterEach(() => lab.cleanUp());
+
+beforeAll(() => {
+  const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+  execFileSync(process.execPath, [tsc, "-b"], { cwd: PACKAGE_ROOT });
+});
+
+const child = (name: string): string => join(PACKAGE_ROOT, "test/children", name);
+const fail = (_: number, error: TunTapError): void => {
+  throw error;
+};
+
+it("removes a port inside a batch: silent at once, its id free a turn later", async () => {
+  const from = sender(lab);
+  const [kept, gone, third] = [socket(lab), socket(lab), socket(lab)];
+  const target = collector(lab);
+  const sink = socket(lab);
+  target.io.addUdp(sink);
+  const arrivals: number[] = [];
+  let newcomer = -1;
+  const io: PacketIo = new PacketIo({
+    onBatch(count) {
+      for (let i = 0; i < count; i++) {
+        const e = i * FRAME_STRIDE;
+        arrivals.push(io.rx[e]!);
+        io.tx.set([gonePort, io.rx[e + Field.offset]!, io.rx[e + Field.length]!, LOOPBACK, sink.port], e);
+      }
+      if (newcomer < 0) {
+        io.removePort(gonePort);
+        newcomer = io.addUdp(third);
+      }
+      return count;
+    },
+    onPortError: fail,
+  });
+  lab.later(() => io.close());
+  const keptPort = io.addUdp(kept);
+  const gonePort = io.addUdp(gone);
+  from.send([{ bytes: payload(50) }], kept.port);
+  await until(() => arrivals.length === 1, "the first batch");
+  expect(newcomer).not.toBe(gonePort);
+  from.send([{ bytes: payload(50) }], gone.port);
+  from.send([{ bytes: payload(50) }], kept.port);
+  await until(() => arrivals.length === 2, "the second batch");
+  await turns(5);
+  expect(arrivals).toEqual([keptPort, keptPort]);
+  expect(target.frames).toEqual([]);
+  expect(io.ioStats(gonePort)).toBeUndefined();
+  expect(io.addUdp(gone)).toBe(gonePort);
+  await until(() => arrivals.includes(gonePort), "the datagram that waited in the socket");
+  io.removePort(77);
+});
+
+it("leaves ports alone that are not there, and entries that point outside the arena", () => {
+  const from = sender(lab);
+  const { io, port } = from;
+  io.tx.set([port, 5, 10, LOOPBACK, 9]);
+  io.tx.set([port, io.arena.length - 4, 10, LOOPBACK, 9], 5);
+  io.tx.set([port, 200, 0, LOOPBACK, 9], 10);
+  io.tx.set([port, 200, -1, LOOPBACK, 9], 15);
+  io.tx.set([port, -1, 10, LOOPBACK, 9], 20);
+  io.tx.set([port, 200, 65508, LOOPBACK, 9], 25);
+  io.tx.set([port, 200, 10, 0, 9], 30);
+  io.tx.set([port, 200, 10, LOOPBACK, 0], 35);
+  io.tx.set([port + 1, 200, 10, LOOPBACK, 9], 40);
+  io.tx.set([-1, 200, 10, LOOPBACK, 9], 45);
+  io.tx.set([4096, 200, 10, LOOPBACK, 9], 50);
+  io.flush(11);
+  expect(from.stats()).toMatchObject({ txFrames: 0, txErrors: 8 });
+  io.flush(-1);
+  expect(io.ioStats(5000)).toBeUndefined();
+});
+
+it("closing a device takes it out of its PacketIo; close is final", async () => {
+  const ns = lab.netns();
+  const tap = openTap({ name: "eth0", netns: nsPath(ns) });
+  const { io } = collector(lab);
+  const port = io.addTap(tap);
+  expect(port).toBe(0);
+  tap.close();
+  await turns(2);
+  expect(io.ioStats(port)).toBeUndefined();
+  io.close();
+  io.close();
+  io.flush(1);
+  io.ref();
+  expect(io.ioStats(0)).toBeUndefined();
+});
+
+it("reports a device that was deleted, once, after its last frames, and serves the others", async () => {
+  const events: string[] = [];
+  const { tap, ns } = lab.host("10.77.0.1/24");
+  const from = sender(lab);
+  const udp = socket(lab);
+  const io: PacketIo = new PacketIo({
+    onBatch(count) {
+      for (let i = 0; i < count; i++) events.push(`frame ${io.rx[i * FRAME_STRIDE]}`);
+      return 0;
+    },
+    onPortError: (port, error) => events.push(`error ${port} ${error.code}`),
+  });
+  lab.later(() => io.close());
+  const tapPort = io.addTap(tap);
+  const udpPort = io.addUdp(udp);
+  ip("-n", ns, "link", "del", "eth0");
+  await until(() => events.some((e) => e.startsWith("error")), "the error");
+  expect(events.at(-1)).toMatch(new RegExp(`^error ${tapPort} (EBADFD|EFAULT)$`));
+  from.send([{ bytes: payload(60) }], udp.port);
+  await until(() => events.includes(`frame ${udpPort}`), "the other port");
+  await turns(5);
+  expect(events.filter((e) => e.startsWith("error"))).toHaveLength(1);
+  expect(io.ioStats(tapPort)).toBeUndefined();
+  tap.close();
+});
+
+it("counts frames to a device that is down, and goes on", () => {
+  const ns = lab.netns();
+  const tap = openTap({ name: "eth0", netns: nsPath(ns) });
+  lab.later(() => tap.close());
+  const { io } = collector(lab);
+  const port = io.addTap(tap);
+  io.tx.set([port, io.scratchStart + 20, 60, 0, 0]);
+  io.flush(1);
+  expect(io.ioStats(port)).toMatchObject({ txFrames: 0, txErrors: 1 });
+  ip("-n", ns, "link", "set", "eth0", "up");
+  io.flush(1);
+  expect(io.ioStats(port)).toMatchObject({ txFrames: 1, txBytes: 60, txErrors: 1 });
+});
+
+it.each([
+  // NEEDS_CSUM; the UDP header after 14 bytes of Ethernet and 20 of IPv4.
+  [true, [1, 0, 34, 6]],
+  [false, [0, 0, 0, 0]],
+])("puts the kernel's header, or zeros, and room before a frame: vnetHdr %s", async (vnetHdr, expected) => {
+  const { tap, ns } = lab.host("10.77.0.1/24", { vnetHdr });
+  ip("-n", ns, "neigh", "add", "10.77.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0");
+  const { io, frames } = collector(lab);
+  io.arena.fill(0xff);
+  io.addTap(tap);
+  const code = 'require("dgram").createSocket("udp4").send("hello", 7, "10.77.0.2", () => process.exit())';
+  await finish(spawnIn(ns, process.execPath, "-e", code));
+  const hello = () => frames.find((f) => f.bytes.includes("hello"));
+  await until(() => hello() !== undefined, "the datagram");
+  const { header, gap } = hello()!;
+  expect([header[0], header[1], header.readUInt16LE(6), header.readUInt16LE(8)]).toEqual(expected);
+  expect(gap).toBeGreaterThanOrEqual(128);
+});
+
+it("survives exceptions in onBatch and lets the process end after close", async () => {
+  const run = await finish(
+    spawn(process.execPath, [child("lifecycle.mjs")], { stdio: ["ignore", "pipe", "inherit"] }),
+  );
+  expect(run.code).toBe(0);
+  expect(JSON.parse(run.out)).toEqual({ seen: [1, 1, 1], errors: ["thrown 1", "thrown 2"] });
+});
+
+it("lets the process and a worker end although it is open", async () => {
+  const run = await finish(
+    spawn(process.execPath, [child("unref.mjs")], { stdio: ["ignore", "pipe", "inherit"] }),
+  );
+  expect(run).toEqual({ code: 0, out: "worker 1\n" });
+});
+
+it("drops and counts when the socket is full, and does without UDP_SEGMENT where it is refused", async () => {
+  const { tap, ns } = lab.host("10.77.0.1/24");
+  ip("-n", ns, "neigh", "add", "10.77.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0");
+  const { io, frames } = collector(lab);
+  io.addTap(tap);
+  const run = await finish(spawnIn(ns, process.execPath, child("congested.mjs")));
+  const { silent, known } = JSON.parse(run.out) as { silent: number[]; known: Record<string, number> };
+  expect(silent[0]).toBeGreaterThan(0);
+  expect(silent[1]).toBeGreaterThan(0);
+  expect(silent[0]! + silent[1]!).toBe(200);
+  expect(silent[2]).toBe(0);
+  expect(known).toMatchObject({ txFrames: 6, txBytes: 9000, txDropped: 0, txErrors: 0 });
+  // IPv4, UDP, to .2; 2,000 bytes come as two fragments.
+  const udpFrames = () =>
+    frames.filter((f) => f.bytes.readUInt16BE(12) === 0x0800 && f.bytes[23] === 17 && f.bytes[33] === 2);
+  await until(() => udpFrames().length === 9, "the frames");
+});
