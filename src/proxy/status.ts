@@ -1,0 +1,45 @@
+import { formatIpv4 } from "../wire/index.js";
+import type { ServiceRule } from "./rules.js";
+
+/** A service port as `status` shows it. */
+export interface ServicePortStatus {
+  /** `namespace/name:portname/17`. */
+  readonly key: string;
+  /** `namespace/name:portname`. */
+  readonly name: string;
+  readonly protocol: number;
+  readonly clusterIp: string;
+  readonly port: number;
+  /** 0: none. */
+  readonly nodePort: number;
+  /** 0: no session affinity. */
+  readonly affinityMs: number;
+  readonly endpoints: readonly EndpointStatus[];
+}
+
+export interface EndpointStatus {
+  readonly ip: string;
+  readonly port: number;
+  readonly target: string;
+  readonly nodeName: string;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** Whether new connections may go there now. */
+  readonly used: boolean;
+}
+
+export function describeRule(rule: ServiceRule): ServicePortStatus {
+  const { key, name, protocol, clusterIp, port, nodePort, affinityMs } = rule.port;
+  const endpoints = rule.endpoints.map((endpoint) => ({
+    ip: formatIpv4(endpoint.ip),
+    port: endpoint.port,
+    target: endpoint.target,
+    nodeName: endpoint.nodeName,
+    ready: endpoint.ready,
+    serving: endpoint.serving,
+    terminating: endpoint.terminating,
+    used: rule.ring.has(endpoint),
+  }));
+  return { key, name, protocol, clusterIp: formatIpv4(clusterIp), port, nodePort, affinityMs, endpoints };
+}

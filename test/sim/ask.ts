@@ -1,0 +1,83 @@
+/** One question by a client to an echo server somewhere in the cluster, and what came of it. */
+import type { Cluster } from "./cluster.js";
+import { asText, text } from "./packet.js";
+import type { Station } from "./station.js";
+
+export interface Answer {
+  readonly outcome: "answered" | "refused" | "unreachable" | "silence";
+  /** Name of the pod that answered. */
+  readonly pod: string;
+  /** The client's address as the pod saw it. */
+  readonly seenAs: string;
+  /** Whether the reply came from the very address that was asked. */
+  readonly replyFrom: string;
+}
+
+export type AskProtocol = "TCP" | "UDP" | "ICMP";
+
+const PATIENCE_MS = 20_000;
+
+/** Asks, waits as long as it takes, and tells. */
+export function ask(
+  cluster: Cluster,
+  from: Station,
+  dst: string,
+  port: number,
+  protocol: AskProtocol,
+): Answer {
+  if (protocol === "TCP") return askTcp(cluster, from, dst, port);
+  return protocol === "UDP" ? askUdp(cluster, from, dst, port) : askIcmp(cluster, from, dst);
+}
+
+function askTcp(cluster: Cluster, from: Station, dst: string, port: number): Answer {
+  const end = from.connect(dst, port);
+  end.write("hello");
+  cluster.run(100);
+  if (end.input === "" && end.state === "syn-sent") cluster.run(PATIENCE_MS);
+  if (end.input === "") {
+    if (end.state !== "refused") return failed("silence");
+    // A reset, or port unreachable; anything else is about the way there.
+    return failed(end.reason === "" || end.reason.startsWith("icmp 3/3") ? "refused" : "unreachable");
+  }
+  end.close();
+  cluster.run(100);
+  if (!end.peerClosed || !end.idle)
+    throw new Error(`connection to ${dst}:${port} was not closed in good order`);
+  return answered(end.input, dst);
+}
+
+function askUdp(cluster: Cluster, from: Station, dst: string, port: number): Answer {
+  const [before, errors] = [from.datagrams.length, from.errors.length];
+  const sport = from.sendUdp(dst, port, text("hello"));
+  cluster.run(5000);
+  const reply = from.datagrams.slice(before).find((datagram) => datagram.dport === sport);
+  if (reply !== undefined)
+    return answered(asText(reply.payload), `${reply.from}${reply.sport === port ? "" : `:${reply.sport}`}`);
+  const error = from.errors
+    .slice(errors)
+    .find(({ quoted }) => quoted.dst === dst && quoted.sport === sport && quoted.dport === port);
+  if (error === undefined) return failed("silence");
+  return failed(error.type === 3 && error.code === 3 ? "refused" : "unreachable");
+}
+
+function askIcmp(cluster: Cluster, from: Station, dst: string): Answer {
+  const before = from.echoReplies.length;
+  from.ping(dst);
+  cluster.run(5000);
+  const reply = from.echoReplies[before];
+  const seen = [...cluster.pods.values()].find((pod) => pod.ip === dst)?.received.at(-1);
+  if (reply === undefined) return failed("silence");
+  const pod = [...cluster.pods.values()].find((candidate) => candidate.ip === dst)?.name ?? "node";
+  return { outcome: "answered", pod, seenAs: seen?.src ?? "", replyFrom: reply.from };
+}
+
+function failed(outcome: Answer["outcome"]): Answer {
+  return { outcome, pod: "", seenAs: "", replyFrom: "" };
+}
+
+/** Reads the echo server's line. */
+function answered(line: string, replyFrom: string): Answer {
+  const found = /^pod=(\S+) client=([\d.]+):/.exec(line);
+  if (found === null) throw new Error(`unexpected reply: ${line}`);
+  return { outcome: "answered", pod: found[1], seenAs: found[2], replyFrom };
+}

@@ -1,0 +1,324 @@
+/**
+ * Whole clusters in one process, under virtual time: nodes with the real datapath and proxy, pods and a host as small
+ * IP stations, and links between them. The same seed gives the same run, packet for packet.
+ */
+import type { ServiceSpec } from "kubernetes-types/core/v1.d.ts";
+import type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.d.ts";
+import { type Observation, PortKind } from "../../src/datapath/index.js";
+import { seededRandom, VirtualClock } from "./clock.js";
+import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, prefix, SimNode } from "./node.js";
+import { type Interface, Station } from "./station.js";
+
+export const HOST_IP = "10.0.0.1";
+export const POD_NETWORK = "172.16.0.0/16";
+export const SERVICE_NETWORK = "10.254.0.0/16";
+export const OVERLAY_PORT = 1;
+export const NODENET_PORT = 2;
+const HOST_PORT = 3;
+const FIRST_POD_PORT = 10;
+
+export interface ClusterOptions {
+  readonly nodes?: number;
+  readonly seed?: number;
+  readonly bridgeNetfilter?: boolean;
+  readonly masqueradeAll?: boolean;
+  readonly trace?: boolean;
+}
+
+/** The path from one node to another, for overlay and node network alike. */
+export interface Link {
+  delayMs: number;
+  /** Added at random, so packets may overtake each other. */
+  jitterMs: number;
+  /** Probability. */
+  loss: number;
+  up: boolean;
+}
+
+/** A pod as an endpoint; ready when nothing else is said. */
+export interface EndpointSpec {
+  readonly pod: Station;
+  readonly conditions?: Endpoint["conditions"];
+}
+
+export class Cluster {
+  readonly clock = new VirtualClock();
+  readonly random: () => number;
+  readonly nodes: SimNode[] = [];
+  readonly host: Station;
+  readonly pods = new Map<string, Station>();
+  readonly observations: Observation[] = [];
+  readonly #podPorts = new Map<Station, { node: SimNode; port: number }>();
+  /** Last address given to a pod, per node; addresses are not used twice. */
+  readonly #lastHost = new Map<SimNode, number>();
+  readonly #links = new Map<string, Link>();
+  readonly #options: ClusterOptions;
+  #nextPort = FIRST_POD_PORT;
+
+  constructor(options: ClusterOptions = {}) {
+    this.#options = options;
+    this.random = seededRandom(options.seed ?? 1);
+    this.host = new Station("host", HOST_IP, this.clock);
+    for (let i = 1; i <= (options.nodes ?? 2); i++) this.#addNode(i);
+    for (const node of this.nodes) this.#connect(node);
+    this.host.routes.push({
+      prefix: SERVICE_NETWORK,
+      via: this.#hostInterface(0),
+      gateway: this.nodes[0].config.nodeIp,
+    });
+    for (const { proxier } of this.nodes) {
+      proxier.onServicesSynced();
+      proxier.onEndpointSlicesSynced();
+    }
+    this.sync();
+  }
+
+  /** Nodes count from 1, as their names do. */
+  node(number: number): SimNode {
+    const node = this.nodes[number - 1];
+    if (node === undefined) throw new Error(`no node ${number}`);
+    return node;
+  }
+
+  /** Lets time pass. */
+  run(durationMs = 1000): void {
+    this.clock.run(durationMs);
+  }
+
+  link(from: number, to: number): Link {
+    return this.#links.get(`${this.node(from).config.name} ${this.node(to).config.name}`)!;
+  }
+
+  // Pods
+
+  /** Adds a pod with the next free address of the node's subnet, from .2 on. */
+  addPod(name: string, nodeNumber: number): Station {
+    const node = this.node(nodeNumber);
+    const host = (this.#lastHost.get(node) ?? 1) + 1;
+    this.#lastHost.set(node, host);
+    const pod = new Station(name, node.config.podSubnet.replace(/0\/\d+$/, String(host)), this.clock);
+    const port = this.#nextPort++;
+    const card: Interface = {
+      name: "eth0",
+      mac: macOf(pod.ip),
+      mtuBytes: OVERLAY_MTU,
+      transmit: (frame) => node.receive(port, frame),
+    };
+    pod.routes.push(
+      { prefix: node.config.podSubnet, via: card },
+      { prefix: "0.0.0.0/0", via: card, gateway: node.config.bridgeIp },
+    );
+    const deliver = (frame: Uint8Array) => this.clock.after(0, () => pod.receive(card, frame));
+    node.addPort({
+      id: port,
+      name: `default/${name}`,
+      kind: PortKind.pod,
+      mtuBytes: OVERLAY_MTU,
+      ip: pod.ip,
+      mac: card.mac,
+      deliver,
+    });
+    this.pods.set(name, pod);
+    this.#podPorts.set(pod, { node, port });
+    return pod;
+  }
+
+  removePod(pod: Station): void {
+    const { node, port } = this.#podPorts.get(pod)!;
+    node.removePort(port);
+    this.pods.delete(pod.name);
+    this.#podPorts.delete(pod);
+  }
+
+  nodeOf(pod: Station): SimNode {
+    return this.#podPorts.get(pod)!.node;
+  }
+
+  // Services
+
+  /** Creates or changes a Service on every node's proxy. Takes effect with {@link sync}. */
+  applyService(name: string, spec: Partial<ServiceSpec>): void {
+    for (const { proxier } of this.nodes)
+      proxier.onServiceUpsert({ metadata: { name, namespace: "default" }, spec: { ...spec } });
+  }
+
+  deleteService(name: string): void {
+    for (const { proxier } of this.nodes)
+      proxier.onServiceDelete({ metadata: { name, namespace: "default" } });
+  }
+
+  /** Sets a Service's endpoints: one slice with these pods and ports. */
+  applyEndpoints(service: string, pods: readonly (Station | EndpointSpec)[], ports: EndpointPort[]): void {
+    const endpoints = pods.map((entry) => this.#endpoint(entry instanceof Station ? { pod: entry } : entry));
+    const metadata = {
+      name: `${service}-1`,
+      namespace: "default",
+      labels: { "kubernetes.io/service-name": service },
+    };
+    for (const { proxier } of this.nodes)
+      proxier.onEndpointSliceUpsert({ addressType: "IPv4", metadata, endpoints, ports });
+  }
+
+  /** Every node's proxy applies what changed. */
+  sync(): void {
+    for (const { proxier } of this.nodes) proxier.sync(this.clock.nowMs);
+  }
+
+  /** A Service with one port of one protocol in front of the pods, in force at once. */
+  expose(
+    name: string,
+    clusterIP: string,
+    pods: readonly (Station | EndpointSpec)[],
+    port: ExposedPort,
+  ): void {
+    const { protocol = "TCP", targetPort, nodePort, spec } = port;
+    const ports = [{ name: "p", port: port.port, protocol, ...(nodePort === undefined ? {} : { nodePort }) }];
+    this.applyService(name, {
+      type: nodePort === undefined ? "ClusterIP" : "NodePort",
+      clusterIP,
+      ports,
+      ...spec,
+    });
+    this.applyEndpoints(name, pods, [{ name: "p", port: targetPort, protocol }]);
+    this.sync();
+  }
+
+  // Overlay
+
+  /** What the overlay does when a node's lease has ended: its peers forget its subnet. */
+  leaseGone(number: number): void {
+    const { podSubnet } = this.node(number).config;
+    for (const other of this.nodes)
+      if (other !== this.node(number)) other.datapath.routes.delete(prefix(podSubnet));
+  }
+
+  /** The lease is there again. */
+  leaseBack(number: number): void {
+    for (const other of this.nodes)
+      if (other !== this.node(number)) this.#routeOverlay(other, this.node(number));
+  }
+
+  #endpoint({ pod, conditions }: EndpointSpec): Endpoint {
+    const nodeName = this.nodeOf(pod).config.name;
+    return {
+      addresses: [pod.ip],
+      nodeName,
+      conditions,
+      targetRef: { kind: "Pod", namespace: "default", name: pod.name },
+    };
+  }
+
+  #addNode(number: number): void {
+    const config: NodeConfig = {
+      name: `node-${number}`,
+      nodeIp: `10.0.0.${10 + number}`,
+      hostIp: HOST_IP,
+      underlay: `192.0.2.${number}`,
+      podSubnet: `172.16.${number}.0/24`,
+      podNetwork: POD_NETWORK,
+      serviceNetwork: SERVICE_NETWORK,
+      bridgeIp: `172.16.${number}.1`,
+      overlayIp: `172.16.${number}.0`,
+      bridgeNetfilter: this.#options.bridgeNetfilter ?? true,
+      masqueradeAll: this.#options.masqueradeAll ?? false,
+    };
+    const trace = {
+      enabled: this.#options.trace ?? false,
+      record: (observation: Observation) => void this.observations.push(observation),
+    };
+    const node = new SimNode(config, this.clock, trace, this.random);
+    this.nodes.push(node);
+    const bare = { ip: "", mac: "" };
+    const overlay = this.#underlay(node, OVERLAY_PORT);
+    const nodenet = this.#underlay(node, NODENET_PORT);
+    node.addPort({
+      ...bare,
+      id: OVERLAY_PORT,
+      name: "overlay",
+      kind: PortKind.overlay,
+      mtuBytes: OVERLAY_MTU,
+      deliver: overlay,
+    });
+    node.addPort({
+      ...bare,
+      id: NODENET_PORT,
+      name: "nodenet",
+      kind: PortKind.nodenet,
+      mtuBytes: NODE_MTU,
+      deliver: nodenet,
+    });
+    const card = this.#hostCard(node, number);
+    const deliver = (frame: Uint8Array) => this.clock.after(0, () => this.host.receive(card, frame));
+    node.addPort({
+      id: HOST_PORT,
+      name: "host",
+      kind: PortKind.host,
+      mtuBytes: NODE_MTU,
+      ip: HOST_IP,
+      mac: card.mac,
+      deliver,
+    });
+    this.host.routes.push(
+      { prefix: `${config.nodeIp}/32`, via: card },
+      { prefix: config.podSubnet, via: card, gateway: config.nodeIp },
+    );
+    const tick = () => {
+      node.tick();
+      this.clock.after(1000, tick);
+    };
+    this.clock.after(1000, tick);
+  }
+
+  #hostCard(node: SimNode, number: number): Interface {
+    const transmit = (frame: Uint8Array) => node.receive(HOST_PORT, frame);
+    return { name: `tap${number}`, mac: `02:00:00:00:00:0${number}`, mtuBytes: NODE_MTU, transmit };
+  }
+
+  #hostInterface(index: number): Interface {
+    return this.host.routes[index * 2].via;
+  }
+
+  #connect(node: SimNode): void {
+    for (const other of this.nodes) {
+      if (other === node) continue;
+      this.#links.set(`${node.config.name} ${other.config.name}`, {
+        delayMs: 1,
+        jitterMs: 0,
+        loss: 0,
+        up: true,
+      });
+      this.#routeOverlay(node, other);
+      const nodePrefix = { address: ip(other.config.nodeIp), length: 32 };
+      node.datapath.routes.put({
+        prefix: nodePrefix,
+        port: NODENET_PORT,
+        nextHop: ip(other.config.underlay),
+      });
+    }
+  }
+
+  #routeOverlay(from: SimNode, to: SimNode): void {
+    const nextHop = ip(to.config.underlay);
+    from.datapath.routes.put({ prefix: prefix(to.config.podSubnet), port: OVERLAY_PORT, nextHop });
+  }
+
+  /** Carries a packet to the node of that underlay address, as the link allows. */
+  #underlay(from: SimNode, port: number): (frame: Uint8Array, peer: string) => void {
+    return (frame, peer) => {
+      const to = this.nodes.find((node) => node.config.underlay === peer);
+      if (to === undefined) throw new Error(`${from.config.name} sends to ${peer}, which is no node`);
+      const link = this.#links.get(`${from.config.name} ${to.config.name}`)!;
+      if (!link.up || this.random() < link.loss) return;
+      const delayMs = link.delayMs + this.random() * link.jitterMs;
+      this.clock.after(delayMs, () => to.receive(port, frame, from.config.underlay));
+    };
+  }
+}
+
+export interface ExposedPort {
+  readonly port: number;
+  readonly targetPort: number;
+  readonly protocol?: "TCP" | "UDP";
+  readonly nodePort?: number;
+  readonly spec?: Partial<ServiceSpec>;
+}

@@ -1,0 +1,77 @@
+/**
+ * What must hold for every frame that leaves a node, whatever is being tested: it can be read, its checksums are right,
+ * it fits its link, it goes only to whom it is for, and no address shows up where it must not.
+ */
+import { PortKind } from "../../src/datapath/index.js";
+import { formatMac, inPrefix } from "./ethernet.js";
+import type { NodeConfig, PortInfo } from "./node.js";
+import { decodeIcmp, decodePacket, decodeQuoted, ICMP, isFragment, type Packet } from "./packet.js";
+
+const ETHERNET_BYTES = 14;
+
+/**
+ * `macs` are those of all ports of the node.
+ * @throws Error that names the node, the port and what is wrong
+ */
+export function checkFrame(
+  node: NodeConfig,
+  port: PortInfo,
+  macs: ReadonlySet<string>,
+  vnetHeader: Uint8Array,
+  frame: Uint8Array,
+  peer: string,
+): void {
+  try {
+    if (vnetHeader.some((byte) => byte !== 0))
+      throw new Error(`offload header ${vnetHeader} on a plain frame`);
+    const isEthernet = port.kind === PortKind.pod || port.kind === PortKind.host;
+    if (isEthernet && !isForPort(port, macs, frame)) return;
+    const packet = decodePacket(isEthernet ? frame.slice(ETHERNET_BYTES) : frame);
+    if (20 + packet.body.length > port.mtuBytes)
+      throw new Error(`${packet.body.length + 20} bytes on an MTU of ${port.mtuBytes}`);
+    if (packet.ttl === 0) throw new Error("TTL 0");
+    checkQuote(packet);
+    checkPlace(node, port, packet, peer);
+  } catch (error) {
+    throw new Error(`${node.name}, port ${port.name}: ${(error as Error).message}`);
+  }
+}
+
+/** Whether it is IPv4 for the port's station. ARP is fine as well, and a frame for a pod that is gone floods the bridge. */
+function isForPort(port: PortInfo, macs: ReadonlySet<string>, frame: Uint8Array): boolean {
+  const type = frame[12] * 256 + frame[13];
+  const dst = formatMac(frame.slice(0, 6));
+  if (type === 0x0806) return false;
+  if (type !== 0x0800) throw new Error(`EtherType ${type.toString(16)}`);
+  if (dst !== port.mac && macs.has(dst)) throw new Error(`frame to ${dst} instead of ${port.mac}`);
+  return dst === port.mac;
+}
+
+function checkQuote(packet: Packet): void {
+  if (packet.protocol !== ICMP || isFragment(packet)) return;
+  const { type, payload } = decodeIcmp(packet.body);
+  if (type !== 3 && type !== 11) return;
+  const quoted = decodeQuoted(payload);
+  // An error goes to whom the packet came from that it is about.
+  if (quoted.src !== packet.dst)
+    throw new Error(`ICMP error to ${packet.dst} about a packet from ${quoted.src}`);
+}
+
+function checkPlace(node: NodeConfig, port: PortInfo, packet: Packet, peer: string): void {
+  const { src, dst } = packet;
+  const leak = () =>
+    new Error(
+      `packet ${src} -> ${dst} must not leave by ${port.name}${peer === "0.0.0.0" ? "" : ` to ${peer}`}`,
+    );
+  if (port.kind === PortKind.pod || port.kind === PortKind.host) {
+    if (dst !== port.ip) throw leak();
+    return;
+  }
+  if (inPrefix(src, node.serviceNetwork) || inPrefix(dst, node.serviceNetwork)) throw leak();
+  if (port.kind === PortKind.nodenet) {
+    if (src !== node.nodeIp || inPrefix(dst, node.podNetwork)) throw leak();
+    return;
+  }
+  if (!inPrefix(src, node.podSubnet) || !inPrefix(dst, node.podNetwork) || inPrefix(dst, node.podSubnet))
+    throw leak();
+}

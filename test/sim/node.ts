@@ -1,0 +1,215 @@
+/**
+ * One node: the real Datapath and Proxier on an arena of its own, and ports that lead to stations and other nodes.
+ * Frames that arrive at one moment are one batch; what the datapath queues is read when the batch ends, not before,
+ * as the real I/O does.
+ */
+import {
+  Datapath,
+  type FrameSink,
+  HEADROOM_BYTES,
+  type NodeAddresses,
+  PortKind,
+  type TraceSink,
+  VNET_HDR_BYTES,
+} from "../../src/datapath/index.js";
+import { Proxier } from "../../src/proxy/index.js";
+import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
+import type { VirtualClock } from "./clock.js";
+import { checkFrame } from "./invariants.js";
+
+const SLOT_BYTES = 4096;
+const SLOTS = 128;
+const ARENA_BYTES = SLOTS * SLOT_BYTES * 2;
+const POISON = 0xa5;
+export const OVERLAY_MTU = 1472;
+export const NODE_MTU = 1500;
+
+export interface NodeConfig {
+  readonly name: string;
+  readonly nodeIp: string;
+  readonly hostIp: string;
+  readonly underlay: string;
+  readonly podSubnet: string;
+  readonly podNetwork: string;
+  readonly serviceNetwork: string;
+  readonly bridgeIp: string;
+  readonly overlayIp: string;
+  readonly bridgeNetfilter: boolean;
+  readonly masqueradeAll: boolean;
+}
+
+/** What a port of the node leads to. */
+export interface PortInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: PortKind;
+  readonly mtuBytes: number;
+  /** The address behind a pod or host port. */
+  readonly ip: string;
+  readonly mac: string;
+  /** Takes a frame that left by this port; `peer` as the datapath named it. */
+  deliver(frame: Uint8Array, peer: string): void;
+}
+
+export class SimNode implements FrameSink {
+  readonly datapath: Datapath;
+  readonly proxier: Proxier;
+  readonly ports = new Map<number, PortInfo>();
+  /** Frames that left, by all ports, since the start. */
+  framesSent = 0;
+  readonly #arena = new Uint8Array(ARENA_BYTES).fill(POISON);
+  #arrived: { readonly port: number; readonly frame: Uint8Array; readonly peer: string }[] = [];
+  #queued: {
+    readonly port: number;
+    readonly offset: number;
+    readonly length: number;
+    readonly peer: number;
+  }[] = [];
+
+  constructor(
+    readonly config: NodeConfig,
+    readonly clock: VirtualClock,
+    trace: TraceSink,
+    random: () => number,
+  ) {
+    const addresses = nodeAddresses(config);
+    const conntrack = {
+      deleteByOriginalDst: (...tuple: [number, number, number]) =>
+        this.datapath.conntrack.deleteByOriginalDst(...tuple),
+      deleteByNat: (...tuple: [number, number, number, number, number]) =>
+        this.datapath.conntrack.deleteByNat(...tuple),
+    };
+    this.proxier = new Proxier({
+      nodeName: config.name,
+      podNetwork: addresses.podNetwork,
+      serviceNetwork: addresses.serviceNetwork,
+      masqueradeAll: config.masqueradeAll,
+      conntrack,
+      onInvalid: (message) => {
+        throw new Error(message);
+      },
+    });
+    this.datapath = new Datapath({
+      name: config.name,
+      addresses,
+      arena: this.#arena,
+      scratchStart: ARENA_BYTES / 2,
+      scratchEnd: ARENA_BYTES,
+      sink: this,
+      services: this.proxier,
+      trace,
+      random,
+      bridgeNetfilter: config.bridgeNetfilter,
+      ipMasq: true,
+      bridgeMac: mac(macOf(config.bridgeIp)),
+      hostPortMac: mac(macOf(config.nodeIp)),
+      underlay: { address: ip(config.underlay), overlayPort: 8285, nodenetPort: 8286 },
+    });
+  }
+
+  addPort(port: PortInfo): void {
+    this.ports.set(port.id, port);
+    const { id, name, kind, mtuBytes } = port;
+    const pod = kind === PortKind.pod ? { ip: ip(port.ip), mac: mac(port.mac) } : {};
+    this.datapath.addPort({ id, name, kind, mtuBytes, ...pod });
+  }
+
+  removePort(id: number): void {
+    this.ports.delete(id);
+    this.datapath.removePort(id);
+  }
+
+  /** A frame comes in; it is worked on together with all others of this moment. */
+  receive(port: number, frame: Uint8Array, peer = "0.0.0.0"): void {
+    this.#arrived.push({ port, frame, peer });
+    if (this.#arrived.length === 1) this.clock.after(0, () => this.#batch());
+  }
+
+  /** The datapath's time-outs. */
+  tick(): void {
+    this.datapath.beginBatch();
+    this.datapath.tick(this.clock.nowMs);
+    this.#flush();
+  }
+
+  send(port: number, offset: number, length: number, peer: number): void {
+    this.#queued.push({ port, offset, length, peer });
+  }
+
+  #batch(): void {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (let at = 0; at < arrived.length; at += SLOTS) {
+      this.datapath.beginBatch();
+      for (const [slot, { port, frame, peer }] of arrived.slice(at, at + SLOTS).entries()) {
+        if (!this.ports.has(port)) continue;
+        const offset = slot * SLOT_BYTES + HEADROOM_BYTES;
+        this.#arena.fill(POISON, slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
+        this.#arena.fill(0, offset - VNET_HDR_BYTES, offset);
+        this.#arena.set(frame, offset);
+        this.datapath.receive(port, offset, frame.length, ip(peer), this.clock.nowMs);
+      }
+      this.#flush();
+    }
+  }
+
+  #flush(): void {
+    const queued = this.#queued;
+    this.#queued = [];
+    const frames = queued.map(({ offset, length }) => ({
+      header: this.#arena.slice(offset - VNET_HDR_BYTES, offset),
+      frame: this.#arena.slice(offset, offset + length),
+    }));
+    const macs = new Set([...this.ports.values()].map((port) => port.mac));
+    for (const [i, { port: id, peer }] of queued.entries()) {
+      const port = this.ports.get(id);
+      if (port === undefined)
+        throw new Error(`${this.config.name} sends to port ${id}, which does not exist`);
+      const peerText = ipText(peer);
+      const { header, frame } = frames[i];
+      checkFrame(this.config, port, macs, header, frame, peerText);
+      this.framesSent++;
+      port.deliver(frame, peerText);
+    }
+  }
+}
+
+function nodeAddresses(config: NodeConfig): NodeAddresses {
+  return {
+    nodeIp: ip(config.nodeIp),
+    hostIp: ip(config.hostIp),
+    podSubnet: prefix(config.podSubnet),
+    bridgeIp: ip(config.bridgeIp),
+    overlayIp: ip(config.overlayIp),
+    podNetwork: prefix(config.podNetwork),
+    serviceNetwork: prefix(config.serviceNetwork),
+  };
+}
+
+export function ip(text: string): number {
+  const value = parseIpv4(text);
+  if (value === undefined) throw new Error(`not an address: ${text}`);
+  return value;
+}
+
+export function prefix(text: string): { address: number; length: number } {
+  const value = parsePrefix(text);
+  if (value === undefined) throw new Error(`not a prefix: ${text}`);
+  return value;
+}
+
+function ipText(address: number): string {
+  return [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join(".");
+}
+
+function mac(text: string): Uint8Array {
+  const value = parseMac(text);
+  if (value === undefined) throw new Error(`not a MAC: ${text}`);
+  return value;
+}
+
+/** 02:42 and the address, as Docker makes them. */
+export function macOf(address: string): string {
+  const octets = address.split(".").map((octet) => Number(octet).toString(16).padStart(2, "0"));
+  return `02:42:${octets.join(":")}`;
+}
