@@ -36,8 +36,18 @@ export interface RangeResult {
 }
 
 export type Compare =
-  | { readonly key: string; readonly target: "version" | "createRevision" | "modRevision"; readonly result: "=" | "!=" | "<" | ">"; readonly value: number }
-  | { readonly key: string; readonly target: "value"; readonly result: "=" | "!="; readonly value: Uint8Array }
+  | {
+      readonly key: string;
+      readonly target: "version" | "createRevision" | "modRevision";
+      readonly result: "=" | "!=" | "<" | ">";
+      readonly value: number;
+    }
+  | {
+      readonly key: string;
+      readonly target: "value";
+      readonly result: "=" | "!=";
+      readonly value: Uint8Array;
+    }
   | { readonly key: string; readonly target: "lease"; readonly result: "=" | "!="; readonly value: string };
 
 export type Operation =
@@ -102,7 +112,11 @@ export interface Store {
   readonly leases: Leases;
   range(key: string, options?: RangeOptions): Promise<RangeResult>;
   /** Atomically: compares, then the success or the failure operations. */
-  txn(compares: readonly Compare[], success: readonly Operation[], failure?: readonly Operation[]): Promise<TxnResult>;
+  txn(
+    compares: readonly Compare[],
+    success: readonly Operation[],
+    failure?: readonly Operation[],
+  ): Promise<TxnResult>;
   /**
    * Events under a key or prefix. The client's watch survives reconnects (it resumes after the last revision that it
    * delivered). Throws CompactedError when the start is compacted: the caller lists again, then watches again.
