@@ -99,10 +99,16 @@ export interface ServiceResolver {
 
 /** What the proxy asks of conntrack when endpoints change (kube-proxy conntrack/cleanup.go). Each returns the count. */
 export interface ConntrackCleaner {
-  /** Delete entries whose original destination is this address and port (port 0: any). */
+  /** Delete entries whose original destination is this address (0: any, for node ports) and port (0: any). */
   deleteByOriginalDst(protocol: number, ip: number, port: number): number;
   /** Delete entries to this original destination (ip 0: any address, for node ports) that were DNATed to the endpoint. */
-  deleteByNat(protocol: number, originalIp: number, originalPort: number, endpointIp: number, endpointPort: number): number;
+  deleteByNat(
+    protocol: number,
+    originalIp: number,
+    originalPort: number,
+    endpointIp: number,
+    endpointPort: number,
+  ): number;
 }
 
 /** Addresses of one direction of a flow; for ICMP echo `sport` is the identifier and `dport` is type << 8 | code. */
@@ -142,7 +148,12 @@ export interface Observation {
   readonly service?: string;
   readonly endpoint?: string;
   /** Outer addresses when the packet came from, or left to, the overlay or the node network. */
-  readonly outer?: { readonly src: number; readonly dst: number; readonly sport: number; readonly dport: number };
+  readonly outer?: {
+    readonly src: number;
+    readonly dst: number;
+    readonly sport: number;
+    readonly dport: number;
+  };
   /** Conntrack state: `NEW`, `ESTABLISHED`, `RELATED`, `INVALID`, `UNTRACKED`. */
   readonly ctState: string;
   readonly reply: boolean;

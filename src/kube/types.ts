@@ -43,6 +43,8 @@ export interface WatchOptions extends ListOptions {
   /** Events after this version; a list's `metadata.resourceVersion`. */
   readonly resourceVersion?: string;
   readonly allowWatchBookmarks?: boolean;
+  /** The server ends the watch after this time; by default after half an hour to an hour. */
+  readonly timeoutSeconds?: number;
   readonly signal?: AbortSignal;
 }
 

@@ -1,9 +1,9 @@
 /** What a set of objects must hold together: unique names, known images, Service addresses and node ports. */
-import { formatAddress, isHostAddress, type Network, parseAddress } from "./address.js";
-import { hint, type Path, type Problem } from "./errors.js";
+import type { Network } from "./address.js";
+import { hint, type Problem } from "./errors.js";
 import type { Manifest } from "./manifests.js";
+import { checkNodePorts, checkService, checkServiceAddress, Seen } from "./services.js";
 import { valueAt } from "./source.js";
-import type { Position } from "./types.js";
 
 /** Names of the images table; `any` leaves it to the nodes. */
 export type ImagePolicy = readonly string[] | "any";
@@ -20,7 +20,7 @@ export interface ObjectRules {
 /** The image that needs no entry; a tag makes no difference. */
 const BUILT_IN = /^podwire\/echo(:[\w.-]+)?$/;
 /** Namespaces that every lab has. */
-const NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"];
+const NAMESPACES = ["default", "kube-public", "kube-system"];
 
 /** Adds what is wrong with the objects together to the problems. */
 export function checkObjects(manifests: readonly Manifest[], rules: ObjectRules, problems: Problem[]): void {
@@ -33,27 +33,11 @@ export function checkObjects(manifests: readonly Manifest[], rules: ObjectRules,
     seen.once(manifest, ["metadata", "name"], `${kind} ${name}`, "is already defined");
     checkImages(manifest, rules.images, problems);
     checkTemplate(manifest, problems);
-    if (kind === "Service") checkPorts(manifest, problems);
+    if (kind === "Service") checkService(manifest, problems);
     if (!rules.lab) continue;
     checkNamespace(manifest, namespaces, problems);
     if (kind === "Service") checkServiceAddress(manifest, rules.lab.services, seen, problems);
     if (kind === "Service") checkNodePorts(manifest, rules.lab.nodePorts, seen, problems);
-  }
-}
-
-/** Things of which there may be only one, with the place of the first. */
-class Seen {
-  private readonly places = new Map<string, Position>();
-  constructor(private readonly problems: Problem[]) {}
-
-  once({ source }: Manifest, path: Path, thing: string, what: string): void {
-    const first = this.places.get(thing);
-    const position = source.locate(path);
-    if (first === undefined) this.places.set(thing, position);
-    else {
-      const where = `${first.file}:${first.line}`;
-      this.problems.push(source.problem(path, `${thing} ${what} at ${where}; choose another or remove one`));
-    }
   }
 }
 
@@ -70,9 +54,14 @@ function checkImages({ kind, source }: Manifest, images: ImagePolicy, problems: 
   }
 }
 
-/** A controller must select the pods that it makes, or it would make them for ever. */
+/** A controller must select the pods that it makes, or it would make them for ever; and they must not end. */
 function checkTemplate({ object, source }: Manifest, problems: Problem[]): void {
   if (object.kind !== "ReplicationController" && object.kind !== "ReplicaSet") return;
+  const policyPath = ["spec", "template", "spec", "restartPolicy"];
+  const policy = valueAt(object, policyPath) ?? "Always";
+  if (policy !== "Always") {
+    problems.push(source.problem(policyPath, `${policy} is for single Pods; a ${object.kind} needs Always`));
+  }
   const labels = (valueAt(object, ["spec", "template", "metadata", "labels"]) ?? {}) as Record<
     string,
     string
@@ -94,35 +83,6 @@ function checkTemplate({ object, source }: Manifest, problems: Problem[]): void 
   }
 }
 
-interface ServicePort {
-  readonly name?: string;
-  readonly port: number;
-  readonly nodePort?: number;
-  readonly protocol?: string;
-}
-
-function portsOf({ object }: Manifest): readonly ServicePort[] {
-  return (valueAt(object, ["spec", "ports"]) ?? []) as ServicePort[];
-}
-
-function checkPorts(manifest: Manifest, problems: Problem[]): void {
-  const ports = portsOf(manifest);
-  const numbers = new Set<string>();
-  const names = new Set<string>();
-  for (const [index, { name, port, protocol = "TCP" }] of ports.entries()) {
-    const report = (field: string, text: string) =>
-      problems.push(manifest.source.problem(["spec", "ports", index, field], text));
-    if (ports.length > 1 && name === undefined)
-      report("name", "missing; a Service with several ports names each of them");
-    if (name !== undefined && names.has(name))
-      report("name", `"${name}" is twice in this Service; choose another`);
-    if (numbers.has(`${port}/${protocol}`))
-      report("port", `${port}/${protocol} is twice in this Service; remove one`);
-    numbers.add(`${port}/${protocol}`);
-    if (name !== undefined) names.add(name);
-  }
-}
-
 function checkNamespace(
   { object, source }: Manifest,
   namespaces: ReadonlySet<string>,
@@ -132,40 +92,4 @@ function checkNamespace(
   if (namespace === undefined || namespaces.has(namespace)) return;
   const text = `namespace "${namespace}" does not exist; add a Namespace manifest${hint(namespace, namespaces)}`;
   problems.push(source.problem(["metadata", "namespace"], text));
-}
-
-function checkServiceAddress(manifest: Manifest, services: Network, seen: Seen, problems: Problem[]): void {
-  const path = ["spec", "clusterIP"];
-  const text = valueAt(manifest.object, path) as string | undefined;
-  if (text === undefined || text === "" || text === "None") return;
-  const address = parseAddress(text)!;
-  if (isHostAddress(services, address))
-    seen.once(manifest, path, `clusterIP ${formatAddress(address)}`, "is already taken");
-  else {
-    const advice = "choose one inside, other than its first and last";
-    problems.push(
-      manifest.source.problem(
-        path,
-        `${text} is not an address of the service network ${services.cidr}; ${advice}`,
-      ),
-    );
-  }
-}
-
-function checkNodePorts(
-  manifest: Manifest,
-  range: { readonly min: number; readonly max: number },
-  seen: Seen,
-  problems: Problem[],
-): void {
-  for (const [index, { nodePort, protocol = "TCP" }] of portsOf(manifest).entries()) {
-    if (nodePort === undefined) continue;
-    const path = ["spec", "ports", index, "nodePort"];
-    if (nodePort >= range.min && nodePort <= range.max) {
-      seen.once(manifest, path, `nodePort ${nodePort}/${protocol}`, "is already taken");
-    } else {
-      const text = `${nodePort} is outside the node port range ${range.min}-${range.max}; choose one inside`;
-      problems.push(manifest.source.problem(path, text));
-    }
-  }
 }

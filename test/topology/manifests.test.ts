@@ -43,15 +43,25 @@ const cases: [what: string, text: string][] = [
     "a selector that misses its template",
     `${RC}spec:\n  selector: { app: a }\n  template:\n    metadata: { labels: { app: b } }\n    spec: { containers: [{ name: c, image: podwire/echo }] }\n`,
   ],
+  [
+    "pods that end",
+    `${RC}spec:\n  template:\n    metadata: { labels: { app: a } }\n    spec: { restartPolicy: Never, containers: [{ name: c, image: podwire/echo }] }\n`,
+  ],
+  ["a Service without ports", `${SERVICE}spec: { type: NodePort }\n`],
+  [
+    "a headless NodePort Service",
+    `${SERVICE}spec: { type: NodePort, clusterIP: None, ports: [{ port: 80 }] }\n`,
+  ],
+  ["a node port without its type", `${SERVICE}spec:\n  ports: [{ port: 80, nodePort: 30001 }]\n`],
   ["two ports without names", `${SERVICE}spec:\n  ports:\n    - { port: 80 }\n    - { port: 81 }\n`],
   ["a port twice", `${SERVICE}spec:\n  ports:\n    - { name: a, port: 80 }\n    - { name: b, port: 80 }\n`],
   ["an object twice", `${POD}---\n${POD}`],
   ["a missing namespace", POD.replace("name: p", "name: p, namespace: defualt")],
-  ["a cluster IP outside", `${SERVICE}spec: { clusterIP: 10.0.0.1 }\n`],
-  ["the service network's own address", `${SERVICE}spec: { clusterIP: 10.96.0.0 }\n`],
+  ["a cluster IP outside", `${SERVICE}spec: { clusterIP: 10.0.0.1, ports: [{ port: 80 }] }\n`],
+  ["the service network's own address", `${SERVICE}spec: { clusterIP: 10.96.0.0, ports: [{ port: 80 }] }\n`],
   [
     "a cluster IP twice",
-    `${SERVICE}spec: { clusterIP: 10.96.0.9 }\n---\n${SERVICE.replace("name: s", "name: t")}spec: { clusterIP: 10.96.0.9 }\n`,
+    `${SERVICE}spec: { clusterIP: 10.96.0.9, ports: [{ port: 80 }] }\n---\n${SERVICE.replace("name: s", "name: t")}spec: { clusterIP: 10.96.0.9, ports: [{ port: 80 }] }\n`,
   ],
   ["a node port out of range", `${SERVICE}spec:\n  type: NodePort\n  ports: [{ port: 80, nodePort: 80 }]\n`],
   [
@@ -130,7 +140,7 @@ describe("manifests to apply", () => {
   });
 
   it("leave namespaces and addresses to the API server", () => {
-    const stdin = `${SERVICE.replace("name: s", "name: s, namespace: other")}spec: { clusterIP: 192.168.0.1, ports: [{ port: 1, nodePort: 9 }] }\n`;
+    const stdin = `${SERVICE.replace("name: s", "name: s, namespace: other")}spec: { type: NodePort, clusterIP: 192.168.0.1, ports: [{ port: 1, nodePort: 9 }] }\n`;
     expect(loadManifests("-", [], { stdin }).length).toBe(1);
   });
 

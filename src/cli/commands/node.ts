@@ -1,0 +1,94 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { writeFileSync } from "node:fs";
+import type { Command } from "commander";
+import { hostTapName, LabPaths } from "../../cluster/index.js";
+import type { ImageTable, NodeConfig } from "../../node/index.js";
+import { CliError, Exit } from "../context.js";
+
+interface NodeOptions {
+  readonly name: string;
+  readonly lab: string;
+  readonly ip: string;
+  readonly underlay: string;
+  readonly store: string;
+  readonly api: string;
+  readonly tokenFile?: string;
+  readonly hostIp: string;
+  readonly services: string;
+  readonly prefix: string;
+  readonly mtu: string;
+  readonly images?: string;
+}
+
+const NODE_MAIN = fileURLToPath(new URL("../../node/main.js", import.meta.url));
+
+export function define(command: Command): void {
+  command
+    .option("--name <name>", "node name", hostname())
+    .option("--lab <name>", "name of the lab it joins", "podwire")
+    .requiredOption("--ip <address>", "node IP, emulated, in the lab's node network")
+    .requiredOption("--host-ip <address>", "this machine's address in the node network")
+    .requiredOption("--underlay <address>", "this machine's address that the other nodes reach: flannel's PublicIP")
+    .requiredOption("--store <endpoints>", "etcd: http://HOST:2379[,...] or unix:/PATH")
+    .requiredOption("--api <url>", "API server: http://HOST:PORT or unix:/PATH")
+    .option("--token-file <file>", "bearer token of the API server")
+    .requiredOption("--services <prefix>", "service network, such as 10.254.0.0/16")
+    .option("--prefix <key>", "flannel's prefix in the store", "/coreos.com/network")
+    .option("--mtu <bytes>", "MTU of the underlay", "1500")
+    .option("--images <file>", "JSON file with the images table: {\"NAME\": {\"command\": [...]}}")
+    .addHelpText("after", "\nRuns until Ctrl-C; pods go on. `podwire down LAB` removes what it made on this machine.")
+    .action(async (options: NodeOptions) => {
+      process.exitCode = await runByHand(options);
+    });
+}
+
+function runByHand(options: NodeOptions): Promise<number> {
+  const config = configOf(options);
+  mkdirSync(config.dir, { recursive: true, mode: 0o700 });
+  const path = join(config.dir, "config.json");
+  writeFileSync(path, JSON.stringify(config, null, 2), { mode: 0o600 });
+  // A process of its own, as under a lab: the same entry, the same exit codes.
+  const child = spawn(process.execPath, [NODE_MAIN, path], { stdio: "inherit" });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill("SIGTERM"));
+  return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? Exit.failed)));
+}
+
+function configOf(options: NodeOptions): NodeConfig {
+  const mtuBytes = Number(options.mtu);
+  if (!(Number.isInteger(mtuBytes) && mtuBytes >= 576 && mtuBytes <= 65_535)) {
+    throw new CliError(`--mtu ${options.mtu}: give bytes from 576 to 65535`, Exit.usage);
+  }
+  const api = options.api.startsWith("unix:") ? { socketPath: options.api.slice(5) } : { baseUrl: options.api };
+  return {
+    lab: options.lab,
+    name: options.name,
+    dir: new LabPaths(options.lab).node(options.name).dir,
+    nodeIp: options.ip,
+    hostIp: options.hostIp,
+    hostTap: hostTapName(options.lab, options.name),
+    hostTapAlias: `podwire:${options.lab}`,
+    labels: {},
+    underlay: { address: options.underlay, mtuBytes },
+    nodenetPort: 8286,
+    serviceNetwork: options.services,
+    flannelPrefix: options.prefix,
+    lease: { ttlSeconds: 24 * 3600, renewMarginSeconds: 3600 },
+    store: options.store.split(","),
+    api: { ...api, ...(options.tokenFile ? { tokenFile: options.tokenFile } : {}) },
+    images: readImages(options.images),
+    options: { ipMasq: true, bridgeNetfilter: true },
+  };
+}
+
+function readImages(file: string | undefined): ImageTable {
+  if (file === undefined) return {};
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as ImageTable;
+  } catch (error) {
+    throw new CliError(`--images ${file}: ${(error as Error).message}`, Exit.usage);
+  }
+}

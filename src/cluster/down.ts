@@ -1,0 +1,98 @@
+/**
+ * Ends a lab and removes all that it made, from the records on disk alone: works the same after a clean run, after
+ * `kill -9` of any process, and when called twice.
+ */
+import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { kill, netnsExists, netnsPids, type OwnedResource, processStartTime, readOwned, removeOwned } from "../node/index.js";
+import { LabPaths, NodePaths, runRoot } from "./paths.js";
+import { endProcess, readPidFile } from "./pidfile.js";
+import { readRecord } from "./record.js";
+
+/** How long pods get between SIGTERM and SIGKILL, in milliseconds. */
+const POD_GRACE_MS = 2000;
+
+export interface DownReport {
+  readonly removed: number;
+  /** What could not be removed, and why; empty when the machine is as before. */
+  readonly problems: readonly string[];
+}
+
+/** Names of labs that have a directory. */
+export function listLabs(root: string = runRoot()): string[] {
+  if (!existsSync(root)) return [];
+  return readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+}
+
+/** Removes one lab. Never throws for what is already gone. */
+export async function removeLab(paths: LabPaths): Promise<DownReport> {
+  await endProcesses(paths);
+  const { netns } = readRecord(paths) ?? {};
+  const resources = journals(paths).flatMap((path) => readOwned(path).map((resource) => inHost(resource, netns)));
+  await endPods(resources);
+  const problems: string[] = [];
+  const seen = new Set<string>();
+  for (const resource of resources) {
+    if (seen.has(JSON.stringify(resource))) continue;
+    seen.add(JSON.stringify(resource));
+    const problem = await removeOwned(resource);
+    if (problem) problems.push(problem);
+  }
+  // The records stay while something could not be removed, so that another `down` can finish the work.
+  if (problems.length === 0) removeFiles(paths);
+  return { removed: seen.size, problems };
+}
+
+/** Nodes know their links by the name alone: they run in the namespace that plays the host. */
+function inHost(resource: OwnedResource, netns: string | undefined): OwnedResource {
+  return resource.kind === "link" && netns !== undefined ? { ...resource, netns } : resource;
+}
+
+/** The supervisor first, or it would start what we end. */
+async function endProcesses(paths: LabPaths): Promise<void> {
+  const supervisor = readPidFile(paths.supervisorPid);
+  if (supervisor) await endProcess(supervisor, 0);
+  const cluster = readPidFile(paths.clusterPid);
+  if (cluster) await endProcess(cluster, 4000);
+  await Promise.all(
+    nodeDirs(paths).map(async (dir) => {
+      const node = readPidFile(new NodePaths(dir).pid);
+      if (node) await endProcess(node, 1000);
+    }),
+  );
+}
+
+function nodeDirs(paths: LabPaths): string[] {
+  if (!existsSync(paths.nodesDir)) return [];
+  return readdirSync(paths.nodesDir).map((name) => join(paths.nodesDir, name));
+}
+
+/** Nodes' things first: the lab's own namespace holds their links. */
+function journals(paths: LabPaths): string[] {
+  return [...nodeDirs(paths).map((dir) => new NodePaths(dir).journal), paths.journal];
+}
+
+/** SIGTERM to all processes of all pods at once, then a common wait; what is left is killed with its namespace. */
+async function endPods(resources: readonly OwnedResource[]): Promise<void> {
+  const names = resources.flatMap((resource) =>
+    resource.kind === "netns" && netnsExists(resource.name) ? [resource.name] : [],
+  );
+  const pids = (await Promise.all(names.map((name) => netnsPids(name).catch(() => [])))).flat();
+  for (const pid of pids) kill(pid, "SIGTERM");
+  for (const until = Date.now() + POD_GRACE_MS; Date.now() < until; ) {
+    if (pids.every((pid) => processStartTime(pid) === undefined)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function removeFiles(paths: LabPaths): void {
+  rmSync(paths.dir, { recursive: true, force: true });
+  try {
+    rmdirSync(join(paths.dir, ".."));
+  } catch {
+    // Other labs still live there.
+  }
+}

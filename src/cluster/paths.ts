@@ -1,0 +1,73 @@
+/** Where a lab keeps its files: one directory under /run/podwire, gone after `down`. */
+import { join } from "node:path";
+
+/** Settable so that tests and unprivileged users can keep theirs elsewhere. */
+export const runRoot = (): string => process.env.PODWIRE_RUN_DIR ?? "/run/podwire";
+
+export class LabPaths {
+  readonly dir: string;
+
+  constructor(lab: string, root: string = runRoot()) {
+    this.dir = join(root, lab);
+  }
+
+  /** The lab's record: plan, namespace, when it was made. */
+  get record(): string {
+    return join(this.dir, "lab.json");
+  }
+  get apiSocket(): string {
+    return join(this.dir, "api.sock");
+  }
+  get storeSocket(): string {
+    return join(this.dir, "store.sock");
+  }
+  get storeDir(): string {
+    return join(this.dir, "store");
+  }
+  get token(): string {
+    return join(this.dir, "token");
+  }
+  get journal(): string {
+    return join(this.dir, "owned.jsonl");
+  }
+  get log(): string {
+    return join(this.dir, "podwire.log");
+  }
+  /** Pid and start time of the cluster process, and of the shell that starts it again. */
+  get clusterPid(): string {
+    return join(this.dir, "cluster.pid");
+  }
+  get supervisorPid(): string {
+    return join(this.dir, "supervisor.pid");
+  }
+  /** Words of a cluster process that could not start; `up` shows them. */
+  get failure(): string {
+    return join(this.dir, "failure");
+  }
+  get nodesDir(): string {
+    return join(this.dir, "nodes");
+  }
+  node(name: string): NodePaths {
+    return new NodePaths(join(this.nodesDir, name));
+  }
+}
+
+export class NodePaths {
+  constructor(readonly dir: string) {}
+
+  get config(): string {
+    return join(this.dir, "config.json");
+  }
+  get socket(): string {
+    return join(this.dir, "node.sock");
+  }
+  get pid(): string {
+    return join(this.dir, "node.pid");
+  }
+  get log(): string {
+    return join(this.dir, "node.log");
+  }
+  get journal(): string {
+    return join(this.dir, "owned.jsonl");
+  }
+}

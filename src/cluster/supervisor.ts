@@ -1,0 +1,125 @@
+/**
+ * Keeps the node processes running: starts each, takes up those that an earlier cluster process left running, and
+ * starts again what died, at once the first time and then with a growing pause.
+ */
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type NodeConfig, NodeExit } from "../node/index.js";
+import { NodePaths } from "./paths.js";
+import { endProcess, isAlive, type ProcessRef, readPidFile, writePidFile } from "./pidfile.js";
+
+const CHECK_MS = 200;
+const PAUSE_MIN_MS = 500;
+const PAUSE_MAX_MS = 10_000;
+/** A node that ran this long had a good start: its next death is the first again. */
+const STEADY_MS = 30_000;
+
+const NODE_MAIN = fileURLToPath(new URL("../node/main.js", import.meta.url));
+
+export interface NodeState {
+  readonly name: string;
+  readonly pid?: number;
+  readonly restarts: number;
+  readonly state: "running" | "restarting" | "failed";
+  readonly lastExit?: string;
+}
+
+export type SupervisorEvent = (node: string, message: string) => void;
+
+export class NodeSupervisor {
+  readonly #config: NodeConfig;
+  readonly #paths: NodePaths;
+  readonly #onEvent: SupervisorEvent;
+  #process: ProcessRef | undefined;
+  #startedAtMs = 0;
+  #pauseMs = 0;
+  #restarts = 0;
+  #lastExit: string | undefined;
+  #failed = false;
+  #stopped = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(config: NodeConfig, onEvent: SupervisorEvent) {
+    this.#config = config;
+    this.#paths = new NodePaths(config.dir);
+    this.#onEvent = onEvent;
+  }
+
+  get state(): NodeState {
+    const running = this.#process !== undefined;
+    return {
+      name: this.#config.name,
+      restarts: this.#restarts,
+      state: running ? "running" : this.#failed ? "failed" : "restarting",
+      ...(this.#process ? { pid: this.#process.pid } : {}),
+      ...(this.#lastExit ? { lastExit: this.#lastExit } : {}),
+    };
+  }
+
+  start(): void {
+    mkdirSync(this.#paths.dir, { recursive: true, mode: 0o700 });
+    writeFileSync(this.#paths.config, JSON.stringify(this.#config, null, 2), { mode: 0o600 });
+    const running = readPidFile(this.#paths.pid);
+    if (running) this.#adopt(running);
+    else this.#spawn();
+  }
+
+  /** Stops watching and ends the node process; its pods run on until they are swept. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    if (this.#process) await endProcess(this.#process, 2000);
+  }
+
+  #adopt(running: ProcessRef): void {
+    this.#process = running;
+    this.#startedAtMs = Date.now();
+    this.#onEvent(this.#config.name, `still runs (pid ${running.pid}), taken up`);
+    // Not our child: the kernel does not tell us of its end.
+    const check = () => {
+      if (this.#stopped) return;
+      if (isAlive(running)) this.#timer = setTimeout(check, CHECK_MS);
+      else this.#ended("ended", undefined);
+    };
+    check();
+  }
+
+  #spawn(): void {
+    if (this.#stopped) return;
+    const log = openSync(this.#paths.log, "a", 0o600);
+    const child = spawn(process.execPath, [NODE_MAIN, this.#paths.config], {
+      detached: true,
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    child.unref();
+    if (child.pid === undefined) return this.#ended("could not be started", undefined);
+    this.#process = writePidFile(this.#paths.pid, child.pid);
+    this.#startedAtMs = Date.now();
+    child.once("exit", (code, signal) => this.#ended(signal ? `was ended by ${signal}` : `ended with code ${code}`, code));
+  }
+
+  #ended(how: string, code: number | null | undefined): void {
+    this.#process = undefined;
+    this.#lastExit = how;
+    if (this.#stopped) return;
+    if (code === NodeExit.config) {
+      this.#failed = true;
+      this.#onEvent(this.#config.name, `${how}; it cannot run as configured: see ${this.#paths.log}`);
+      return;
+    }
+    if (Date.now() - this.#startedAtMs > STEADY_MS) this.#pauseMs = 0;
+    const pauseMs = this.#pauseMs;
+    this.#pauseMs = Math.min(Math.max(pauseMs * 2, PAUSE_MIN_MS), PAUSE_MAX_MS);
+    this.#restarts++;
+    this.#onEvent(this.#config.name, `${how}; starting it again${pauseMs ? ` in ${pauseMs} ms` : ""}`);
+    this.#timer = setTimeout(() => this.#spawn(), pauseMs);
+  }
+}
+
+/** Node directories that hold a pid file of a running process (also of nodes that are no longer in the plan). */
+export function runningNode(dir: string): ProcessRef | undefined {
+  const paths = new NodePaths(dir);
+  return existsSync(paths.pid) ? readPidFile(paths.pid) : undefined;
+}

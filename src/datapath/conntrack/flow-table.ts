@@ -1,0 +1,192 @@
+/**
+ * Connections by tuple. Entries are records of 32-bit words in one typed array; an open-addressed index with linear
+ * probing holds two slots for each, one per direction. A slot is 0 or a reference with some bits of the tuple's hash
+ * above it, so that a probe rarely touches
+ * an entry that does not match. Deletion shifts slots back: no tombstones.
+ * 52 bytes an entry and 10.7 bytes of index at the capacity.
+ */
+
+/** Words of an entry. Tuples are (src, dst, sport << 16 | dport); the reply's starts where the original's ends. */
+export const Word = {
+  src: 0,
+  dst: 1,
+  ports: 2,
+  /** Protocol, state, flags and label: see {@link Meta}. */
+  meta: 6,
+  /** When the entry expires, in ticks. */
+  deadline: 7,
+  /** Two counters each: original direction, reply direction. */
+  packets: 8,
+  bytes: 10,
+  /** Bits 32–47 of the byte counters: original low half, reply high half. */
+  bytesHigh: 12,
+} as const;
+export const WORDS_PER_ENTRY = 13;
+/** From a word of the original tuple to the same of the reply's. */
+export const REPLY_TUPLE = 3;
+
+/** Bits of the meta word: protocol 0–7, state 8–11, flags, label 18–31. */
+export const Meta = {
+  protocolMask: 0xff,
+  stateShift: 8,
+  stateMask: 0xf00,
+  seenReply: 1 << 12,
+  assured: 1 << 13,
+  srcNat: 1 << 14,
+  dstNat: 1 << 15,
+  live: 1 << 16,
+  labelShift: 18,
+} as const;
+
+/** Most slots that may be taken, of the whole index. */
+const MAX_LOAD = 0.75;
+/** Leaves at least 7 bits of hash in a slot. */
+export const MAX_CAPACITY = (1 << 24) - 2;
+
+/** A direction of an entry: entry << 1 | direction. Entries count from 1, so 0 is none. */
+export class FlowTable {
+  readonly words: Int32Array;
+  /** Entries in use. */
+  count = 0;
+  /** No entry at or above this one was ever used. */
+  end = 1;
+  private readonly slots: Int32Array;
+  private readonly slotsPerHash: number;
+  private readonly referenceBits: number;
+  private readonly referenceMask: number;
+  private freeHead = 0;
+
+  /** @param seed two 32-bit secrets that keep strangers from choosing colliding tuples */
+  constructor(
+    readonly capacity: number,
+    private readonly seed: number,
+    private readonly seed2: number,
+  ) {
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) {
+      throw new RangeError(`conntrack size ${capacity} is not between 1 and ${MAX_CAPACITY}`);
+    }
+    this.words = new Int32Array((capacity + 1) * WORDS_PER_ENTRY);
+    this.slots = new Int32Array(Math.ceil((capacity * 2) / MAX_LOAD) + 1);
+    this.slotsPerHash = this.slots.length / 2 ** 32;
+    this.referenceBits = 32 - Math.clz32(capacity * 2 + 1);
+    this.referenceMask = (1 << this.referenceBits) - 1;
+  }
+
+  get byteSize(): number {
+    return this.words.byteLength + this.slots.byteLength;
+  }
+
+  /** The reference whose tuple this is, or 0. */
+  find(protocol: number, src: number, dst: number, ports: number): number {
+    const hash = this.hash(protocol, src | 0, dst | 0, ports | 0);
+    const tag = hash << this.referenceBits;
+    const { slots, words, referenceMask } = this;
+    for (let slot = this.home(hash); ; slot = slot + 1 === slots.length ? 0 : slot + 1) {
+      const word = slots[slot];
+      if (word === 0) return 0;
+      if (((word ^ tag) & ~referenceMask) !== 0) continue;
+      const reference = word & referenceMask;
+      const at = this.tupleAt(reference);
+      const meta = words[(reference >>> 1) * WORDS_PER_ENTRY + Word.meta];
+      if (
+        words[at] === (src | 0) &&
+        words[at + Word.dst] === (dst | 0) &&
+        words[at + Word.ports] === (ports | 0) &&
+        (meta & Meta.protocolMask) === protocol
+      ) {
+        return reference;
+      }
+    }
+  }
+
+  /** Takes an entry off the free list; 0 when the table is full. Fill its tuples and meta, then {@link link} it. */
+  allocate(): number {
+    let entry = this.freeHead;
+    if (entry !== 0) this.freeHead = this.words[entry * WORDS_PER_ENTRY];
+    else if (this.end <= this.capacity) entry = this.end++;
+    else return 0;
+    this.count++;
+    this.words.fill(0, entry * WORDS_PER_ENTRY, (entry + 1) * WORDS_PER_ENTRY);
+    return entry;
+  }
+
+  /** Makes a filled entry findable by both tuples. */
+  link(entry: number): void {
+    this.words[entry * WORDS_PER_ENTRY + Word.meta] |= Meta.live;
+    for (let reference = entry << 1; reference <= ((entry << 1) | 1); reference++) {
+      const hash = this.hashOf(reference);
+      let slot = this.home(hash);
+      while (this.slots[slot] !== 0) slot = this.next(slot);
+      this.slots[slot] = (hash << this.referenceBits) | reference;
+    }
+  }
+
+  remove(entry: number): void {
+    this.unlink(entry << 1);
+    this.unlink((entry << 1) | 1);
+    const at = entry * WORDS_PER_ENTRY;
+    this.words[at + Word.meta] = 0;
+    this.words[at] = this.freeHead;
+    this.freeHead = entry;
+    this.count--;
+  }
+
+  isLive(entry: number): boolean {
+    return (this.words[entry * WORDS_PER_ENTRY + Word.meta] & Meta.live) !== 0;
+  }
+
+  /** Some entry near where a tuple's hash lands, `distance` slots on; 0 for an empty slot. For choosing a victim. */
+  near(protocol: number, src: number, dst: number, ports: number, distance: number): number {
+    const home = this.home(this.hash(protocol, src | 0, dst | 0, ports | 0));
+    const slot = (home + distance) % this.slots.length;
+    return (this.slots[slot] & this.referenceMask) >>> 1;
+  }
+
+  /** Index of the first word of the reference's tuple. */
+  private tupleAt(reference: number): number {
+    return (reference >>> 1) * WORDS_PER_ENTRY + (reference & 1) * REPLY_TUPLE;
+  }
+
+  private unlink(reference: number): void {
+    let slot = this.home(this.hashOf(reference));
+    while ((this.slots[slot] & this.referenceMask) !== reference) slot = this.next(slot);
+    this.closeGap(slot);
+  }
+
+  /** Moves back every slot that was pushed past the gap by a collision (Knuth, TAOCP 6.4, algorithm R). */
+  private closeGap(gap: number): void {
+    const { slots } = this;
+    for (let slot = this.next(gap); slots[slot] !== 0; slot = this.next(slot)) {
+      const home = this.home(this.hashOf(slots[slot] & this.referenceMask));
+      const stays = gap <= slot ? gap < home && home <= slot : gap < home || home <= slot;
+      if (stays) continue;
+      slots[gap] = slots[slot];
+      gap = slot;
+    }
+    slots[gap] = 0;
+  }
+
+  private next(slot: number): number {
+    return slot + 1 === this.slots.length ? 0 : slot + 1;
+  }
+
+  private home(hash: number): number {
+    return ((hash >>> 0) * this.slotsPerHash) | 0;
+  }
+
+  private hashOf(reference: number): number {
+    const at = this.tupleAt(reference);
+    const meta = this.words[(reference >>> 1) * WORDS_PER_ENTRY + Word.meta];
+    const { words } = this;
+    return this.hash(meta & Meta.protocolMask, words[at], words[at + Word.dst], words[at + Word.ports]);
+  }
+
+  /** Multiply-and-shift mixing. The high bits choose the slot, the low bits are the tag. */
+  private hash(protocol: number, src: number, dst: number, ports: number): number {
+    let h = Math.imul(src ^ this.seed, 0x9e3779b1);
+    h = Math.imul((h ^ (h >>> 15)) + dst, 0x85ebca6b);
+    h = Math.imul((h ^ (h >>> 13)) + ports, 0xc2b2ae35);
+    h = Math.imul((h ^ (h >>> 16)) + (protocol ^ this.seed2), 0x27d4eb2f);
+    return h ^ (h >>> 15);
+  }
+}

@@ -1,0 +1,139 @@
+/** The connections of a node and their upkeep: expiry, listing, deletion. */
+import type { ConntrackCleaner } from "../types.js";
+import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
+import { Labels, NO_LABEL } from "./labels.js";
+import { type ConntrackFilter, type ConntrackRecord, matchesFilter, readRecord } from "./records.js";
+import { TICK_MS } from "./state.js";
+
+/** Linux' nf_conntrack_max on machines with more than 4 GB. */
+const DEFAULT_MAX = 262_144;
+/** Labels have 14 bits. */
+const MAX_LABEL = 0x3fff;
+/** Entries looked at in one expiry slice. */
+const EXPIRY_SLICE = 16_384;
+
+export class Flows implements ConntrackCleaner {
+  /** Entries that were removed early to make room. */
+  earlyDrops = 0;
+  protected readonly table: FlowTable;
+  protected readonly labels = new Labels(MAX_LABEL);
+  /** In ticks since the first packet. */
+  protected now = 0;
+  private epochMs = Number.NaN;
+  private expiryCursor = 1;
+
+  constructor(random: () => number, max = DEFAULT_MAX) {
+    this.table = new FlowTable(max, (random() * 2 ** 32) | 0, (random() * 2 ** 32) | 0);
+  }
+
+  /** Entries, expired ones included until they are swept. */
+  get count(): number {
+    return this.table.count;
+  }
+
+  get max(): number {
+    return this.table.capacity;
+  }
+
+  /** Bytes that the table takes at its capacity. */
+  get byteSize(): number {
+    return this.table.byteSize;
+  }
+
+  setTime(nowMs: number): void {
+    if (Number.isNaN(this.epochMs)) this.epochMs = nowMs;
+    this.now = ((nowMs - this.epochMs) / TICK_MS) | 0;
+  }
+
+  /** Whether no connection uses this tuple in either direction. */
+  isFree(protocol: number, src: number, dst: number, ports: number): boolean {
+    return this.lookup(protocol, src, dst, ports) === 0;
+  }
+
+  /** Sweeps a bounded number of entries for expired ones; returns how many went. */
+  sweep(): number {
+    const { table } = this;
+    const { count } = table;
+    for (let budget = Math.min(table.end - 1, EXPIRY_SLICE); budget > 0; budget--) {
+      if (this.expiryCursor >= table.end) this.expiryCursor = 1;
+      const entry = this.expiryCursor++;
+      if (table.isLive(entry) && this.isExpired(entry)) this.remove(entry);
+    }
+    return count - table.count;
+  }
+
+  /** All connections that have not expired. */
+  *records(): Generator<ConntrackRecord> {
+    for (let entry = 1; entry < this.table.end; entry++) {
+      if (this.table.isLive(entry) && !this.isExpired(entry)) yield this.record(entry);
+    }
+  }
+
+  /** Deletes the connections that match; returns how many. */
+  delete(filter: ConntrackFilter): number {
+    return this.removeWhere((entry) => matchesFilter(this.record(entry), filter));
+  }
+
+  deleteByOriginalDst(protocol: number, ip: number, port: number): number {
+    return this.removeWhere((entry) => this.goesTo(entry, protocol, ip, port));
+  }
+
+  deleteByNat(
+    protocol: number,
+    originalIp: number,
+    originalPort: number,
+    endpointIp: number,
+    endpointPort: number,
+  ): number {
+    const { words } = this.table;
+    return this.removeWhere((entry) => {
+      const reply = entry * WORDS_PER_ENTRY + REPLY_TUPLE;
+      return (
+        this.goesTo(entry, protocol, originalIp, originalPort) &&
+        words[reply + Word.src] === (endpointIp | 0) &&
+        words[reply + Word.ports] >>> 16 === endpointPort
+      );
+    });
+  }
+
+  /** The reference of a live connection with this tuple in one direction, or 0. */
+  protected lookup(protocol: number, src: number, dst: number, ports: number): number {
+    const reference = this.table.find(protocol, src, dst, ports);
+    if (reference === 0 || !this.isExpired(reference >>> 1)) return reference;
+    this.remove(reference >>> 1);
+    return 0;
+  }
+
+  protected isExpired(entry: number): boolean {
+    return this.table.words[entry * WORDS_PER_ENTRY + Word.deadline] <= this.now;
+  }
+
+  protected remove(entry: number): void {
+    const label = this.table.words[entry * WORDS_PER_ENTRY + Word.meta] >>> Meta.labelShift;
+    if (label !== NO_LABEL) this.labels.release(label);
+    this.table.remove(entry);
+  }
+
+  private removeWhere(matches: (entry: number) => boolean): number {
+    const { count } = this.table;
+    for (let entry = 1; entry < this.table.end; entry++) {
+      if (this.table.isLive(entry) && matches(entry)) this.remove(entry);
+    }
+    return count - this.table.count;
+  }
+
+  /** Whether the original direction leads to this address (0: any) and port (0: any). */
+  private goesTo(entry: number, protocol: number, ip: number, port: number): boolean {
+    const { words } = this.table;
+    const at = entry * WORDS_PER_ENTRY;
+    return (
+      (words[at + Word.meta] & Meta.protocolMask) === protocol &&
+      (ip === 0 || words[at + Word.dst] === (ip | 0)) &&
+      (port === 0 || (words[at + Word.ports] & 0xffff) === port)
+    );
+  }
+
+  private record(entry: number): ConntrackRecord {
+    return readRecord(this.table.words, entry * WORDS_PER_ENTRY, this.now, this.labels);
+  }
+}

@@ -1,0 +1,81 @@
+/** Conntrack entries as people and the proxy see them. */
+import { IpProtocol } from "../../wire/index.js";
+import type { Tuple } from "../types.js";
+import { Meta, REPLY_TUPLE, Word } from "./flow-table.js";
+import type { Labels } from "./labels.js";
+import { TCP_STATE_NAMES, TICK_MS } from "./state.js";
+
+/** One connection; the fields of a `conntrack -L` line. */
+export interface ConntrackRecord {
+  readonly protocol: number;
+  /** Seconds until it expires without further traffic. */
+  readonly timeoutSeconds: number;
+  /** TCP only: `ESTABLISHED` … */
+  readonly state?: string;
+  readonly original: Tuple;
+  readonly reply: Tuple;
+  readonly originalPackets: number;
+  readonly originalBytes: number;
+  readonly replyPackets: number;
+  readonly replyBytes: number;
+  /** No packet of the reply direction was seen yet. */
+  readonly unreplied: boolean;
+  readonly assured: boolean;
+  /** Service and endpoint that the proxy chose. */
+  readonly service?: string;
+  readonly endpoint?: string;
+}
+
+/** Matches entries whose original direction has all the given values. */
+export interface ConntrackFilter {
+  readonly protocol?: number;
+  readonly src?: number;
+  readonly dst?: number;
+  readonly sport?: number;
+  readonly dport?: number;
+}
+
+export function matchesFilter({ original }: ConntrackRecord, filter: ConntrackFilter): boolean {
+  return (
+    (filter.protocol ?? original.protocol) === original.protocol &&
+    (filter.src ?? original.src) === original.src &&
+    (filter.dst ?? original.dst) === original.dst &&
+    (filter.sport ?? original.sport) === original.sport &&
+    (filter.dport ?? original.dport) === original.dport
+  );
+}
+
+/** The entry whose words begin at `at`. */
+export function readRecord(words: Int32Array, at: number, nowTicks: number, labels: Labels): ConntrackRecord {
+  const meta = words[at + Word.meta];
+  const protocol = meta & Meta.protocolMask;
+  const high = words[at + Word.bytesHigh];
+  const label = meta >>> Meta.labelShift;
+  return {
+    protocol,
+    timeoutSeconds: Math.max(0, Math.ceil(((words[at + Word.deadline] - nowTicks) * TICK_MS) / 1000)),
+    state:
+      protocol === IpProtocol.tcp ? TCP_STATE_NAMES[(meta & Meta.stateMask) >>> Meta.stateShift] : undefined,
+    original: readTuple(words, at, protocol),
+    reply: readTuple(words, at + REPLY_TUPLE, protocol),
+    originalPackets: words[at + Word.packets] >>> 0,
+    originalBytes: (high & 0xffff) * 2 ** 32 + (words[at + Word.bytes] >>> 0),
+    replyPackets: words[at + Word.packets + 1] >>> 0,
+    replyBytes: (high >>> 16) * 2 ** 32 + (words[at + Word.bytes + 1] >>> 0),
+    unreplied: (meta & Meta.seenReply) === 0,
+    assured: (meta & Meta.assured) !== 0,
+    service: labels.service(label),
+    endpoint: labels.endpoint(label),
+  };
+}
+
+function readTuple(words: Int32Array, at: number, protocol: number): Tuple {
+  const ports = words[at + Word.ports];
+  return {
+    protocol,
+    src: words[at + Word.src] >>> 0,
+    dst: words[at + Word.dst] >>> 0,
+    sport: ports >>> 16,
+    dport: ports & 0xffff,
+  };
+}

@@ -1,0 +1,204 @@
+/** One node's datapath: its parts, put together. */
+import { Addresses } from "./addresses.js";
+import { Answers } from "./answers.js";
+import { Bridge } from "./bridge.js";
+import { Conntrack } from "./conntrack/conntrack.js";
+import { type ConntrackFilter, type ConntrackRecord, matchesFilter } from "./conntrack/records.js";
+import { Counters } from "./counters.js";
+import { Egress } from "./egress.js";
+import { FragmentCache } from "./fragments.js";
+import { HostLink } from "./host-link.js";
+import { Ingress } from "./ingress.js";
+import { isEchoReply, isEchoRequest } from "./local.js";
+import { Nat } from "./nat.js";
+import type { DatapathOptions } from "./options.js";
+import { Packet } from "./packet.js";
+import { Pipeline } from "./pipeline.js";
+import { Ports } from "./ports.js";
+import { Router } from "./router.js";
+import { type Route, RouteTable } from "./routes.js";
+import { Scratch } from "./scratch.js";
+import { observe, packetId } from "./trace.js";
+import { type NodeAddresses, type PortConfig, PortKind, type TraceSink } from "./types.js";
+import { CONTINUE, NO_ICMP, VERDICTS, Verdict } from "./verdicts.js";
+
+/** What a node's datapath says of itself. */
+export interface DatapathStatus {
+  /** Packets by verdict: `forward`, `drop:ttl-exceeded` … */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly conntrack: {
+    readonly count: number;
+    readonly max: number;
+    /** Bytes of the table at its capacity. */
+    readonly byteSize: number;
+    /** Connections removed to make room for others. */
+    readonly earlyDrops: number;
+  };
+  readonly routes: readonly Route[];
+}
+
+export class Datapath {
+  /** Where packets go that are not for this node's own networks. */
+  readonly routes = new RouteTable();
+  readonly counters = new Counters();
+  readonly conntrack: Conntrack;
+  private readonly addresses: Addresses;
+  private readonly ports = new Ports();
+  private readonly scratch: Scratch;
+  private readonly bridge: Bridge;
+  private readonly hostLink: HostLink;
+  private readonly router: Router;
+  private readonly ingress: Ingress;
+  private readonly pipeline: Pipeline;
+  private readonly answers: Answers;
+  private readonly trace: TraceSink;
+  /** The packet that came in, and one for what the node answers while that is still in hand. */
+  private readonly packet: Packet;
+  private readonly own: Packet;
+  private isTracing = false;
+
+  constructor(private readonly options: DatapathOptions) {
+    const { arena, sink, random, bridgeMac, hostPortMac, bridgeNetfilter = true, ipMasq = true } = options;
+    const { routes, ports, counters } = this;
+    this.trace = options.trace;
+    this.packet = new Packet(arena);
+    this.own = new Packet(arena);
+    this.addresses = new Addresses(options.addresses);
+    this.scratch = new Scratch(arena, options.scratchStart, options.scratchEnd);
+    this.conntrack = new Conntrack(random, options.conntrackMax, options.conntrackTimeouts);
+    this.router = new Router(this.addresses, ports, routes);
+    this.bridge = new Bridge(arena, this.scratch, sink, ports, this.addresses, bridgeMac);
+    this.hostLink = new HostLink(arena, this.scratch, sink, ports, this.addresses, counters, hostPortMac);
+    this.ingress = new Ingress(arena, this.bridge, this.hostLink, this.router, bridgeNetfilter);
+    const nat = new Nat(this.addresses, this.conntrack, options.services, random, ipMasq);
+    const egress = new Egress(arena, this.scratch, sink, this.hostLink, bridgeMac);
+    this.pipeline = new Pipeline(
+      this.conntrack,
+      new FragmentCache(),
+      nat,
+      this.router,
+      egress,
+      bridgeNetfilter,
+    );
+    this.answers = new Answers(
+      this.scratch,
+      counters,
+      (ip) => this.sourceTowards(ip),
+      (offset, length) => this.originate(offset, length),
+      Math.floor(random() * 0x10000),
+    );
+  }
+
+  /** @throws RangeError when the configuration contradicts itself or another port */
+  addPort(config: PortConfig): void {
+    const port = this.ports.add(config);
+    if (port.kind === PortKind.pod) this.bridge.addPort(port);
+  }
+
+  /** Frames from and to the port are dropped from now on. Connections stay until they expire. */
+  removePort(id: number): void {
+    const port = this.ports.remove(id);
+    if (port === undefined) return;
+    if (port.kind === PortKind.pod) this.bridge.removePort(port);
+    if (port.kind === PortKind.host) this.hostLink.reset();
+  }
+
+  /** Replaces the node's addresses and networks, as when it got another subnet. */
+  setAddresses(addresses: NodeAddresses): void {
+    this.addresses.set(addresses);
+  }
+
+  /** Gives back the scratch space: all frames of the last batch are sent. */
+  beginBatch(): void {
+    this.scratch.reset();
+  }
+
+  /**
+   * Handles one frame of `length` bytes at `offset` in the arena, behind its virtio_net_hdr. `peer` is the sender's
+   * underlay address for overlay and nodenet ports. What leaves goes to the sink; the frame's bytes may be changed.
+   */
+  receive(portId: number, offset: number, length: number, peer: number, nowMs: number): void {
+    const port = this.ports.get(portId);
+    if (port === undefined) {
+      this.counters.count(Verdict.unknownPort);
+      return;
+    }
+    const { packet } = this;
+    this.isTracing = this.trace.enabled;
+    this.conntrack.setTime(nowMs);
+    packet.begin(port, offset, peer, nowMs);
+    const accepted = this.ingress.accept(packet, port, length);
+    // The id is taken now: a frame that leaves is in the sink's hands, rewritten.
+    const id = this.isTracing && packet.isParsed ? packetId(packet) : "";
+    const verdict = accepted === CONTINUE ? this.pipeline.carry(packet) : accepted;
+    this.finish(packet, verdict, id);
+    this.answer(packet, verdict);
+  }
+
+  /** Does what time demands: expiry of connections in bounded slices, neighbours. Call about once a second. */
+  tick(nowMs: number): void {
+    this.conntrack.setTime(nowMs);
+    this.conntrack.sweep();
+    this.bridge.macs.age(nowMs);
+    this.hostLink.tick(nowMs);
+  }
+
+  /** Counts a frame that was lost behind the datapath, such as on a full queue. */
+  countDrop(reason: string): void {
+    this.counters.countReason("drop", reason);
+  }
+
+  /** Counters by verdict, and how full the tables are. */
+  status(): DatapathStatus {
+    const { count, max, byteSize, earlyDrops } = this.conntrack;
+    return {
+      counters: this.counters.export(),
+      conntrack: { count, max, byteSize, earlyDrops },
+      routes: this.routes.list(),
+    };
+  }
+
+  /** The live connections that match. */
+  conntrackRecords(filter: ConntrackFilter = {}): ConntrackRecord[] {
+    return [...this.conntrack.records()].filter((record) => matchesFilter(record, filter));
+  }
+
+  /** Deletes connections; returns how many. */
+  deleteConntrack(filter: ConntrackFilter): number {
+    return this.conntrack.delete(filter);
+  }
+
+  private finish(packet: Packet, verdict: number, id: string): void {
+    if (packet.reason === "") this.counters.count(verdict);
+    else this.counters.countReason(VERDICTS[verdict].outcome, packet.reason);
+    if (id === "") return;
+    this.conntrack.describe(packet);
+    this.trace.record(observe(packet, verdict, this.options.name, this.options.underlay, id));
+  }
+
+  /** What the sender has to hear. */
+  private answer(packet: Packet, verdict: number): void {
+    if (VERDICTS[verdict].icmpType !== NO_ICMP) this.answers.sendError(packet, verdict);
+    else if (verdict === Verdict.tcpReset) this.answers.sendReset(packet);
+    else if (verdict === Verdict.deliver && isEchoRequest(packet)) this.answers.sendEchoReply(packet);
+  }
+
+  private originate(offset: number, length: number): void {
+    const { own } = this;
+    own.begin(undefined, offset, 0, this.packet.nowMs);
+    if (!own.parse(offset, length)) return;
+    const id = this.isTracing ? packetId(own) : "";
+    // An echo reply belongs to the request's connection; errors and resets answer packets that were not let into one.
+    if (isEchoReply(own)) this.conntrack.track(own);
+    this.finish(own, this.pipeline.originate(own), id);
+  }
+
+  private sourceTowards(ip: number): number {
+    const { own } = this;
+    own.newDst = ip;
+    own.inPort = undefined;
+    return this.router.route(own) === CONTINUE && own.outKind !== PortKind.local
+      ? own.sourceIp
+      : this.addresses.nodeIp;
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * A node as a small router with hooks. A frame goes through one pipeline: what its port lets in (ingress), its connection
+ * (conntrack), service DNAT for the first packet (prerouting), routing, TTL and MTU (forward), masquerading (postrouting),
+ * and the link header of the port it leaves by (egress). Stages first decide: the packet in hand (`Packet`) keeps the tuple
+ * as it came and as it will leave. Only when every stage has agreed are the bytes rewritten, all checksums in one go, and
+ * is the connection entered in the table; a refused packet leaves no trace there, and an ICMP error quotes it as it came.
+ * Every end has a named verdict (verdicts.ts), counted and, while tracing is on, recorded as an `Observation`.
+ *
+ * All is pure: frames are `(offset, length)` in one arena, time and randomness are arguments, output goes to a `FrameSink`.
+ * Nothing is allocated per packet: one `Packet` is refilled, tables live in typed arrays, and packets of the node's own are
+ * built in scratch space. Frames carry a virtio_net_hdr in front, so that super-packets and partial checksums pass.
+ */
+export type { ConntrackFilter, ConntrackRecord } from "./conntrack/records.js";
+export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
+export { Datapath, type DatapathStatus } from "./datapath.js";
+export type { DatapathOptions, UnderlayEnds } from "./options.js";
+export type { Route, RouteTable } from "./routes.js";
+export * from "./types.js";
+export { type Outcome, VERDICTS, type VerdictInfo } from "./verdicts.js";

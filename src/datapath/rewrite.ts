@@ -1,0 +1,113 @@
+/**
+ * Writes what was decided into the bytes: addresses, ports, and every checksum that covers them, incrementally (RFC 1624).
+ * A partial checksum holds only the pseudo-header's sum, so addresses change it and ports do not.
+ */
+import {
+  checksum,
+  getU16,
+  ICMP_CHECKSUM,
+  ICMP_ID,
+  IPV4_CHECKSUM,
+  IPV4_DST,
+  IPV4_SRC,
+  IpProtocol,
+  type PacketView,
+  setU16,
+  setU32,
+  TCP_CHECKSUM,
+  UDP_CHECKSUM,
+} from "../wire/index.js";
+import type { Packet } from "./packet.js";
+
+/** Applies the translation to the packet's bytes; the packet's view stays as it came. */
+export function rewrite(packet: Packet): void {
+  const { bytes, view, newSrc, newDst } = packet;
+  const addresses = replaced(view.src, newSrc) + replaced(view.dst, newDst);
+  writeAddresses(bytes, view, newSrc, newDst, addresses);
+  if (packet.translatesEmbedded) {
+    rewriteEmbedded(packet);
+    return;
+  }
+  if (packet.isLaterFragment) return;
+  if (packet.isPartial) rewritePartial(packet, addresses);
+  else rewriteTransport(bytes, view, packet.ports, packet.newPorts, addresses);
+}
+
+/** The quoted packet becomes what its sender sent; then the error's checksum, which covers it, is computed anew. */
+function rewriteEmbedded(packet: Packet): void {
+  const { bytes, view, embedded } = packet;
+  const { newSrc, newDst } = embedded;
+  const addresses = replaced(embedded.view.src, newSrc) + replaced(embedded.view.dst, newDst);
+  writeAddresses(bytes, embedded.view, newSrc, newDst, addresses);
+  rewriteTransport(bytes, embedded.view, embedded.ports, embedded.newPorts, addresses);
+  setU16(bytes, view.l4Offset + ICMP_CHECKSUM, 0);
+  setU16(bytes, view.l4Offset + ICMP_CHECKSUM, checksum(bytes, view.l4Offset, view.l4Length));
+}
+
+function rewritePartial({ bytes, view, newPorts }: Packet, addresses: number): void {
+  const field = view.l4Offset + (view.protocol === IpProtocol.tcp ? TCP_CHECKSUM : UDP_CHECKSUM);
+  setU16(bytes, field, fold(getU16(bytes, field) + addresses));
+  writePorts(bytes, view.l4Offset, newPorts);
+}
+
+/** Ports or identifier, and the checksum as far as the packet is there (an ICMP error may quote only 8 bytes). */
+function rewriteTransport(
+  bytes: Uint8Array,
+  view: PacketView,
+  ports: number,
+  newPorts: number,
+  addresses: number,
+): void {
+  const { l4Offset, protocol } = view;
+  if (protocol === IpProtocol.icmp) {
+    if (ports >>> 16 === newPorts >>> 16) return;
+    setU16(bytes, l4Offset + ICMP_ID, newPorts >>> 16);
+    patch(bytes, l4Offset + ICMP_CHECKSUM, replaced(ports & 0xffff0000, newPorts & 0xffff0000));
+    return;
+  }
+  const sum = addresses + replaced(ports, newPorts);
+  if (protocol === IpProtocol.tcp) {
+    writePorts(bytes, l4Offset, newPorts);
+    if (view.l4Length >= TCP_CHECKSUM + 2) patch(bytes, l4Offset + TCP_CHECKSUM, sum);
+  } else if (protocol === IpProtocol.udp) {
+    writePorts(bytes, l4Offset, newPorts);
+    patchUdp(bytes, l4Offset + UDP_CHECKSUM, sum);
+  }
+}
+
+function writeAddresses(
+  bytes: Uint8Array,
+  view: PacketView,
+  newSrc: number,
+  newDst: number,
+  addresses: number,
+): void {
+  setU32(bytes, view.l3Offset + IPV4_SRC, newSrc);
+  setU32(bytes, view.l3Offset + IPV4_DST, newDst);
+  patch(bytes, view.l3Offset + IPV4_CHECKSUM, addresses);
+}
+
+function writePorts(bytes: Uint8Array, l4Offset: number, ports: number): void {
+  setU32(bytes, l4Offset, ports);
+}
+
+/** What to add to a ones' complement sum when one 32-bit word is replaced by another. */
+function replaced(from: number, to: number): number {
+  return (~from >>> 16) + (~from & 0xffff) + (to >>> 16) + (to & 0xffff);
+}
+
+function patch(bytes: Uint8Array, field: number, sum: number): void {
+  setU16(bytes, field, fold((getU16(bytes, field) ^ 0xffff) + sum) ^ 0xffff);
+}
+
+/** RFC 768: 0 is no checksum and stays none; one that comes to 0 is sent as 0xffff. */
+function patchUdp(bytes: Uint8Array, field: number, sum: number): void {
+  const current = getU16(bytes, field);
+  if (current !== 0) setU16(bytes, field, fold((current ^ 0xffff) + sum) ^ 0xffff || 0xffff);
+}
+
+/** Folds a sum of a dozen 16-bit words. */
+function fold(sum: number): number {
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return (once & 0xffff) + (once >>> 16);
+}

@@ -1,0 +1,144 @@
+/**
+ * Observations: what a packet's fields say about its way through the stages, put together once it has ended. The stages
+ * themselves only note how far the packet came, so that tracing costs them nothing.
+ */
+import {
+  formatFingerprint,
+  formatTcpFlags,
+  hasIcmpId,
+  IpProtocol,
+  icmpName,
+  type PacketView,
+  packetFingerprint,
+} from "../wire/index.js";
+import type { UnderlayEnds } from "./options.js";
+import { CtState, Hook, type Packet } from "./packet.js";
+import type { Port } from "./ports.js";
+import { type Observation, PortKind, type Stage, type Tuple } from "./types.js";
+import { VERDICTS } from "./verdicts.js";
+
+const CT_NAMES = ["UNTRACKED", "NEW", "ESTABLISHED", "RELATED", "INVALID"] as const;
+const HOOKS = Object.keys(Hook) as (keyof typeof Hook)[];
+/** What a stage says of a packet that it lets on unchanged. */
+const ACCEPT = "accept";
+/** Name of the node itself as a port. */
+const LOCAL = "local";
+
+/**
+ * The packet's id; taken before its bytes are rewritten, though no rewrite changes it, because an answer may be
+ * written over them.
+ */
+export function packetId({ bytes, view }: Packet): string {
+  return formatFingerprint(packetFingerprint(bytes, view));
+}
+
+/** Everything there is to say about a packet that ended with `verdict`. */
+export function observe(
+  packet: Packet,
+  verdict: number,
+  node: string,
+  underlay: UnderlayEnds | undefined,
+  id: string,
+): Observation {
+  const { view, inPort } = packet;
+  const { outcome, reason } = VERDICTS[verdict];
+  const isLeaving = outcome === "forward";
+  const before = tuple(packet.protocol, packet.src, packet.dst, packet.ports);
+  const why = packet.reason || reason;
+  return {
+    timeMs: packet.nowMs,
+    node,
+    packetId: id,
+    inPort: inPort?.name ?? LOCAL,
+    outPort: isLeaving ? packet.outPort?.name : undefined,
+    verdict: outcome,
+    reason: why || undefined,
+    before,
+    after: isLeaving ? tuple(packet.protocol, packet.newSrc, packet.newDst, packet.newPorts) : before,
+    service: packet.service || undefined,
+    endpoint: packet.endpoint || undefined,
+    outer: outerOf(packet, isLeaving, underlay),
+    ctState: CT_NAMES[packet.ctState],
+    reply: (packet.flow & 1) === 1,
+    lengthBytes: view.l3Length,
+    ttl: leavesWithTtl(packet, isLeaving),
+    info: describe(view),
+    stages: stagesOf(packet, outcome, why),
+  };
+}
+
+function leavesWithTtl({ view, inPort, isBridged, hook }: Packet, isLeaving: boolean): number {
+  const isRouted = isLeaving && inPort !== undefined && !isBridged && hook === Hook.egress;
+  return isRouted && view.ttl > 0 ? view.ttl - 1 : view.ttl;
+}
+
+function tuple(protocol: number, src: number, dst: number, ports: number): Tuple {
+  return { protocol, src, dst, sport: ports >>> 16, dport: ports & 0xffff };
+}
+
+/** The underlay ends: of the way out when the packet left by a tunnel, else of the way in. */
+function outerOf(
+  packet: Packet,
+  isLeaving: boolean,
+  underlay: UnderlayEnds | undefined,
+): Observation["outer"] {
+  if (underlay === undefined) return undefined;
+  const outPort = isLeaving ? tunnelPort(packet.outPort, underlay) : 0;
+  if (outPort !== 0) return { src: underlay.address, dst: packet.nextHop, sport: outPort, dport: outPort };
+  const inPort = tunnelPort(packet.inPort, underlay);
+  return inPort === 0 ? undefined : { src: packet.peer, dst: underlay.address, sport: inPort, dport: inPort };
+}
+
+function tunnelPort(port: Port | undefined, underlay: UnderlayEnds): number {
+  if (port?.kind === PortKind.overlay) return underlay.overlayPort;
+  return port?.kind === PortKind.nodenet ? underlay.nodenetPort : 0;
+}
+
+/** Such as `S`, `F.`, `echo request seq 3`; empty for UDP. */
+function describe(view: PacketView): string {
+  if (view.fragmentOffset !== 0) return `fragment at ${view.fragmentOffset}`;
+  if (view.protocol === IpProtocol.tcp) return formatTcpFlags(view.tcpFlags);
+  if (view.protocol !== IpProtocol.icmp) return "";
+  const name = icmpName(view.icmpType, view.icmpCode);
+  return hasIcmpId(view.icmpType) ? `${name} seq ${view.icmpSeq}` : name;
+}
+
+function stagesOf(packet: Packet, outcome: string, why: string): Stage[] {
+  const stages: Stage[] = [];
+  for (let hook: number = Hook.ingress; hook < packet.hook; hook++) {
+    if (passes(packet, hook)) stages.push(passedStage(packet, hook));
+  }
+  const last: Stage = { hook: HOOKS[packet.hook], verdict: outcome };
+  stages.push(why === "" ? last : { ...last, reason: why });
+  return stages;
+}
+
+/** Whether a packet's way leads through a stage that it is beyond. */
+function passes({ inPort, isBridged, ctState }: Packet, hook: number): boolean {
+  if (hook === Hook.local) return false;
+  if (hook === Hook.route) return !isBridged;
+  if (hook === Hook.ingress || hook === Hook.forward) return inPort !== undefined;
+  return ctState !== CtState.untracked;
+}
+
+function passedStage(packet: Packet, hook: number): Stage {
+  const { protocol, src, dst, ports, newSrc, newDst, newPorts } = packet;
+  const name = HOOKS[hook];
+  if (hook === Hook.conntrack) return { hook: name, verdict: ACCEPT, reason: CT_NAMES[packet.ctState] };
+  if (hook === Hook.route) return { hook: name, verdict: ACCEPT, reason: packet.outPort?.name ?? LOCAL };
+  // DNAT before routing changes the destination, SNAT after it the source.
+  const midPorts = (ports & 0xffff0000) | (newPorts & 0xffff);
+  if (hook === Hook.prerouting && (dst !== newDst || midPorts !== ports)) {
+    return rewritten(name, "dnat", tuple(protocol, src, dst, ports), tuple(protocol, src, newDst, midPorts));
+  }
+  if (hook === Hook.postrouting && (src !== newSrc || midPorts !== newPorts)) {
+    const verdict = packet.masquerade ? "masquerade" : "snat";
+    const before = tuple(protocol, src, newDst, midPorts);
+    return rewritten(name, verdict, before, tuple(protocol, newSrc, newDst, newPorts));
+  }
+  return { hook: name, verdict: ACCEPT };
+}
+
+function rewritten(hook: string, verdict: string, before: Tuple, after: Tuple): Stage {
+  return { hook, verdict, before, after };
+}

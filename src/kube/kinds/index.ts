@@ -1,0 +1,20 @@
+/** The rules of every kind that the API server stores. */
+import type { ResourceName } from "../types.js";
+import { EVENT_RULES, NAMESPACE_RULES, NODE_RULES } from "./cluster.js";
+import { ENDPOINT_SLICE_RULES, ENDPOINTS_RULES } from "./endpoints.js";
+import type { KindRules } from "./kind.js";
+import { POD_RULES } from "./pod.js";
+import { REPLICA_SET_RULES, REPLICATION_CONTROLLER_RULES } from "./replicas.js";
+import { SERVICE_RULES } from "./service.js";
+
+export const KINDS: Readonly<Record<ResourceName, KindRules>> = {
+  namespaces: NAMESPACE_RULES,
+  nodes: NODE_RULES,
+  pods: POD_RULES,
+  replicationcontrollers: REPLICATION_CONTROLLER_RULES,
+  replicasets: REPLICA_SET_RULES,
+  services: SERVICE_RULES,
+  endpoints: ENDPOINTS_RULES,
+  endpointslices: ENDPOINT_SLICE_RULES,
+  events: EVENT_RULES,
+} as unknown as Readonly<Record<ResourceName, KindRules>>;

@@ -1,0 +1,167 @@
+/** Validation of Services (kubernetes pkg/apis/core/validation/validation.go, ValidateService). */
+import { cidr, dns1035Label, dnsLabel, dnsSubdomain, ipAddress, isIpv4, nonSpecialIp, portNumber } from "../names.js";
+import type { Service, ServicePort } from "../objects.js";
+import { SERVICE } from "../schemas/core.js";
+import { type FieldError, fieldError } from "../status.js";
+import { oneOf, PROTOCOLS, validatePortRef } from "./container.js";
+import type { KindRules } from "./kind.js";
+import { validateLabels } from "./meta.js";
+import {
+  carryOver,
+  isExternallyReachable,
+  needsClusterIp,
+  needsHealthCheckNodePort,
+  setServiceDefaults,
+} from "./serviceDefaults.js";
+
+const { required, invalid, duplicate, forbidden, tooMany } = fieldError;
+type Spec = NonNullable<Service["spec"]>;
+
+const TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const AFFINITIES = ["ClientIP", "None"];
+const TRAFFIC_POLICIES = ["Cluster", "Local"];
+const FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+const MAX_AFFINITY_SECONDS = 86400;
+const NONE = "None";
+
+export const SERVICE_RULES: KindRules<Service> = {
+  schema: SERVICE,
+  nameRule: dns1035Label,
+  initialStatus: { loadBalancer: {} },
+  setDefaults: setServiceDefaults,
+  prepareUpdate: carryOver,
+  validate: ({ spec }) => (spec === undefined ? [required("spec")] : validateSpec(spec)),
+  validateUpdate: ({ spec }, { spec: stored }) => (spec && stored ? validateFixed(spec, stored) : []),
+};
+
+function validateSpec(spec: Spec): FieldError[] {
+  return [
+    ...validatePorts(spec),
+    ...validateLabels(spec.selector, "spec.selector"),
+    ...oneOf("spec.sessionAffinity", spec.sessionAffinity, AFFINITIES),
+    ...validateAffinity(spec),
+    ...oneOf("spec.type", spec.type, TYPES),
+    ...validateClusterIps(spec),
+    ...validateFamilies(spec),
+    ...validateExternal(spec),
+    ...validatePolicies(spec),
+  ];
+}
+
+function validatePorts(spec: Spec): FieldError[] {
+  const { ports = [] } = spec;
+  if (ports.length === 0 && needsClusterIp(spec) && spec.clusterIP !== NONE) return [required("spec.ports")];
+  const seen = { names: new Set<string>(), ports: new Set<string>(), nodePorts: new Set<string>() };
+  return ports.flatMap((port, index) => {
+    const at = `spec.ports[${index}]`;
+    const errors = [...validateName(port, at, ports.length > 1, seen.names), ...validateNumbers(port, at)];
+    const place = `${port.protocol}/${port.port}`;
+    if (seen.ports.has(place)) errors.push(duplicate(at, { protocol: port.protocol, port: port.port }));
+    seen.ports.add(place);
+    if (!port.nodePort) return errors;
+    const nodePlace = `${port.protocol}/${port.nodePort}`;
+    if (spec.type === "ClusterIP" || spec.type === "ExternalName")
+      errors.push(forbidden(`${at}.nodePort`, `may not be used when \`type\` is '${spec.type}'`));
+    else if (seen.nodePorts.has(nodePlace)) errors.push(duplicate(`${at}.nodePort`, port.nodePort));
+    seen.nodePorts.add(nodePlace);
+    return errors;
+  });
+}
+
+function validateName({ name }: ServicePort, at: string, several: boolean, seen: Set<string>): FieldError[] {
+  if (!name) return several ? [required(`${at}.name`)] : [];
+  const errors = dnsLabel(name).map((why) => invalid(`${at}.name`, name, why));
+  if (seen.has(name)) errors.push(duplicate(`${at}.name`, name));
+  seen.add(name);
+  return errors;
+}
+
+function validateNumbers({ port, protocol, targetPort }: ServicePort, at: string): FieldError[] {
+  return [
+    ...portNumber(port ?? 0).map((why) => invalid(`${at}.port`, port ?? 0, why)),
+    ...oneOf(`${at}.protocol`, protocol, PROTOCOLS),
+    ...(targetPort === undefined ? [] : validatePortRef(targetPort, `${at}.targetPort`)),
+  ];
+}
+
+function validateAffinity({ sessionAffinity, sessionAffinityConfig }: Spec): FieldError[] {
+  if (sessionAffinity !== "ClientIP") return [];
+  const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 0;
+  if (seconds > 0 && seconds <= MAX_AFFINITY_SECONDS) return [];
+  const why = `must be greater than 0 and less than ${MAX_AFFINITY_SECONDS}`;
+  return [invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why)];
+}
+
+function validateClusterIps({ type, clusterIP, clusterIPs = [] }: Spec): FieldError[] {
+  const first = "spec.clusterIPs[0]";
+  if (type === "ExternalName") {
+    return clusterIPs.length === 0 && !clusterIP
+      ? []
+      : [forbidden(first, "may not be set when `type` is 'ExternalName'")];
+  }
+  if (clusterIPs.length === 0) return [];
+  if (clusterIPs.length > 1) return [tooMany("spec.clusterIPs", clusterIPs.length, 1)];
+  const [ip = ""] = clusterIPs;
+  if (ip !== clusterIP) return [invalid("spec.clusterIPs", clusterIPs, "first value must match `clusterIP`")];
+  if (ip === NONE) {
+    return type === "ClusterIP" ? [] : [invalid(first, ip, `may not be set to 'None' for ${type} services`)];
+  }
+  return ipAddress(ip).map((why) => invalid(first, ip, why));
+}
+
+function validateFamilies({ ipFamilies = [], ipFamilyPolicy }: Spec): FieldError[] {
+  const field = "spec.ipFamilyPolicy";
+  const single = ipFamilyPolicy === "RequireDualStack";
+  return [
+    ...oneOf(field, ipFamilyPolicy, FAMILY_POLICIES),
+    ...(single
+      ? [invalid(field, ipFamilyPolicy, "this cluster is not configured for dual-stack services")]
+      : []),
+    ...ipFamilies.flatMap((family, index) =>
+      family === "IPv4"
+        ? []
+        : [invalid(`spec.ipFamilies[${index}]`, family, "not configured on this cluster")],
+    ),
+  ];
+}
+
+function validateExternal(spec: Spec): FieldError[] {
+  const errors = (spec.externalIPs ?? []).flatMap((ip, index) => {
+    const messages = ipAddress(ip);
+    return (messages.length > 0 ? messages : nonSpecialIp(ip)).map((why) =>
+      invalid(`spec.externalIPs[${index}]`, ip, why),
+    );
+  });
+  if (spec.type === "ExternalName") {
+    const name = (spec.externalName ?? "").replace(/\.$/, "");
+    if (name === "") errors.push(required("spec.externalName"));
+    else errors.push(...dnsSubdomain(name).map((why) => invalid("spec.externalName", name, why)));
+  }
+  if (spec.loadBalancerIP && !isIpv4(spec.loadBalancerIP))
+    errors.push(...ipAddress(spec.loadBalancerIP).map((why) => invalid("spec.loadBalancerIP", spec.loadBalancerIP, why)));
+  const ranges = (spec.loadBalancerSourceRanges ?? []).flatMap((range, index) =>
+    cidr(range).map((why) => invalid(`spec.loadBalancerSourceRanges[${index}]`, range, why)),
+  );
+  return [...errors, ...ranges];
+}
+
+function validatePolicies(spec: Spec): FieldError[] {
+  const errors = oneOf("spec.internalTrafficPolicy", spec.internalTrafficPolicy, TRAFFIC_POLICIES);
+  const external = spec.externalTrafficPolicy;
+  if (external !== undefined && !isExternallyReachable(spec)) {
+    const why = "may only be set for externally-accessible services";
+    errors.push(invalid("spec.externalTrafficPolicy", external, why));
+  } else errors.push(...oneOf("spec.externalTrafficPolicy", external, TRAFFIC_POLICIES));
+  if (spec.healthCheckNodePort && !needsHealthCheckNodePort(spec)) {
+    const why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+    errors.push(invalid("spec.healthCheckNodePort", spec.healthCheckNodePort, why));
+  }
+  return errors;
+}
+
+function validateFixed(spec: Spec, stored: Spec): FieldError[] {
+  if (!needsClusterIp(spec) || !needsClusterIp(stored)) return [];
+  return spec.clusterIP === stored.clusterIP
+    ? []
+    : [invalid("spec.clusterIPs[0]", spec.clusterIPs ?? [], "may not change once set")];
+}

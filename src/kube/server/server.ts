@@ -1,0 +1,110 @@
+/** The API server: requests of a Unix socket and of a TCP port with a bearer token, answered from the backend. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { StoreUnavailableError } from "../../store/index.js";
+import type { Backend } from "../registry/index.js";
+import { failure, internalError, methodNotAllowed, noSuchPath } from "../status.js";
+import { StatusError } from "../types.js";
+import { discoveryDocument, VERSION } from "./discovery.js";
+import { type Answer, handle } from "./handlers.js";
+import { pathParts, resourceRoute } from "./route.js";
+
+/** Answers a request of a path that is not the API's own; false when it is none of its paths either. */
+export type ExtraRoutes = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+) => boolean | Promise<boolean>;
+
+export interface HandlerOptions {
+  readonly backend: Backend;
+  readonly extraRoutes?: ExtraRoutes | undefined;
+  /** What requests must bear; without it they need nothing. */
+  readonly token?: string | undefined;
+  readonly log: (level: "error", message: string) => void;
+}
+
+/** The listener of an HTTP server. Never rejects. */
+export function requestHandler(
+  options: HandlerOptions,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  return async (request, response) => {
+    try {
+      if (!isAuthorized(request, options.token)) throw failure(401, "Unauthorized", "Unauthorized");
+      const answer = await dispatch(options, request, response);
+      if (answer) send(response, answer);
+    } catch (error) {
+      const status = toStatusError(error, request, options.log).status;
+      if (response.headersSent) response.destroy();
+      else send(response, { code: status.code ?? 500, body: status });
+    }
+  };
+}
+
+async function dispatch(
+  { backend, extraRoutes }: HandlerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<Answer | undefined> {
+  const url = URL.canParse(request.url ?? "", "http://server") ? new URL(request.url!, "http://server") : undefined;
+  if (url === undefined) throw noSuchPath();
+  if (await extraRoutes?.(request, response, url)) return undefined;
+  const parts = pathParts(url.pathname);
+  if (parts === undefined) throw noSuchPath();
+  const route = resourceRoute(parts);
+  if (route) {
+    checkAccept(request);
+    return handle({ backend, route, request, response, query: url.searchParams });
+  }
+  return general(parts, request, backend);
+}
+
+const HEALTH = ["healthz", "livez", "readyz"];
+
+async function general(parts: readonly string[], request: IncomingMessage, backend: Backend): Promise<Answer> {
+  const [first = ""] = parts;
+  const health = parts.length === 1 && HEALTH.includes(first);
+  const document = parts.length === 1 && first === "version" ? VERSION : discoveryDocument(parts);
+  if (!health && document === undefined) throw noSuchPath();
+  if (request.method !== "GET" && request.method !== "HEAD") throw methodNotAllowed();
+  // Ready is who can read its store; alive is who answers.
+  if (first === "readyz") await backend.registry.get({ resource: "namespaces", name: "default" });
+  return { code: 200, body: document ?? "ok" };
+}
+
+/** In constant time, whatever is sent. */
+function isAuthorized(request: IncomingMessage, token: string | undefined): boolean {
+  if (token === undefined) return true;
+  const [, given = ""] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "") ?? [];
+  const digest = (text: string) => createHash("sha256").update(text).digest();
+  return timingSafeEqual(digest(given), digest(token));
+}
+
+/** @throws StatusError (406) when the client takes nothing but what this server cannot write */
+function checkAccept(request: IncomingMessage): void {
+  const accept = request.headers.accept ?? "";
+  if (accept === "" || /(^|[\s,])(application\/json|application\/\*|\*\/\*)/.test(accept)) return;
+  throw failure(406, "NotAcceptable", "only the following media types are accepted: application/json");
+}
+
+function toStatusError(error: unknown, request: IncomingMessage, log: HandlerOptions["log"]): StatusError {
+  if (error instanceof StatusError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof StoreUnavailableError) return failure(503, "ServiceUnavailable", message);
+  log("error", `${request.method} ${request.url}: ${error instanceof Error ? error.stack : message}`);
+  return internalError(message);
+}
+
+function send(response: ServerResponse, { code, body, warnings = [] }: Answer): void {
+  const isText = typeof body === "string";
+  const text = isText ? body : `${JSON.stringify(body)}\n`;
+  if (response.req.complete === false) response.setHeader("Connection", "close");
+  if (warnings.length > 0) response.setHeader("Warning", warnings.map((text) => `299 - ${JSON.stringify(text)}`));
+  response.writeHead(code, {
+    "Content-Type": isText ? "text/plain; charset=utf-8" : "application/json",
+    "Content-Length": Buffer.byteLength(text),
+    "Cache-Control": "no-cache, private",
+    ...(code === 401 ? { "WWW-Authenticate": "Bearer" } : {}),
+  });
+  response.end(response.req.method === "HEAD" ? "" : text);
+}

@@ -1,0 +1,20 @@
+/** A watch as a response: one JSON object per line, as fast as the reader takes them. */
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import type { KubeObject, WatchEvent } from "../types.js";
+
+/** Resolves when the watch has ended or the reader is gone. */
+export async function streamWatch(
+  events: AsyncGenerator<WatchEvent<KubeObject>, void>,
+  response: ServerResponse,
+): Promise<void> {
+  response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-cache, private" });
+  response.flushHeaders();
+  for await (const event of events) {
+    if (response.destroyed) break;
+    const full = !response.write(`${JSON.stringify(event)}\n`);
+    // The watch keeps its place in the cache's window meanwhile, and queues nothing.
+    if (full) await Promise.race([once(response, "drain"), once(response, "close")]);
+  }
+  response.end();
+}

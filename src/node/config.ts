@@ -1,0 +1,36 @@
+/** What a node process is told at its start: one JSON file, made by the cluster process or from `podwire node` flags. */
+import type { ImageTable } from "./images/index.js";
+
+export interface NodeConfig {
+  readonly lab: string;
+  readonly name: string;
+  /** Directory of this node's state, sockets and journal; exists, mode 0700. */
+  readonly dir: string;
+  readonly nodeIp: string;
+  /** The machine's address at the other end of the host TAP. */
+  readonly hostIp: string;
+  readonly hostTap: string;
+  readonly hostTapAlias: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly underlay: { readonly address: string; readonly mtuBytes: number };
+  /** Port of the emulated node network's datagrams; flannel's own port comes from its config. */
+  readonly nodenetPort: number;
+  readonly serviceNetwork: string;
+  readonly flannelPrefix: string;
+  readonly lease: { readonly ttlSeconds: number; readonly renewMarginSeconds: number };
+  /** Endpoints of the store: `unix:/path` or `http://host:port`. */
+  readonly store: readonly string[];
+  readonly api: { readonly socketPath?: string; readonly baseUrl?: string; readonly tokenFile?: string };
+  readonly images: ImageTable;
+  readonly options: { readonly ipMasq: boolean; readonly bridgeNetfilter: boolean };
+}
+
+/** Exit codes of a node process that its supervisor understands. */
+export const NodeExit = {
+  ok: 0,
+  crash: 1,
+  /** The configuration cannot work (no /dev/net/tun, address taken): starting again would not help. */
+  config: 2,
+  /** The subnet lease was lost to another node: start again to get a new one. */
+  leaseLost: 3,
+} as const;

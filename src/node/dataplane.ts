@@ -1,0 +1,207 @@
+/**
+ * The datapath on real devices: one PacketIo over all TAPs and the two sockets, one Datapath that decides, and the
+ * names that tie the two together. JavaScript runs once per batch; what it queues is written when the batch ends.
+ */
+import { Datapath, type FrameSink, type NodeAddresses, PortKind, type ServiceResolver, type TraceSink } from "../datapath/index.js";
+import { Field, FRAME_STRIDE, openTap, openUdp, PacketIo, type TapDevice, type UdpSocket } from "tun-tap-ts";
+import { parseIpv4, parseMac } from "../wire/index.js";
+import type { NodeConfig } from "./config.js";
+import { NODE_NETWORK_MTU } from "./hostLink.js";
+import { podMac, type PodAttacher, type SandboxRecord } from "./pods/sandbox.js";
+
+/** IPv4 and UDP header of the overlay's datagrams (flannel's udp backend). */
+const UDP_OVERHEAD_BYTES = 28;
+const TICK_MS = 1000;
+/** Socket buffers of the overlay: a burst of super-packets fits. */
+const SOCKET_BUFFER_BYTES = 8 << 20;
+/** MAC of the node's end of the host TAP, as of the bridge: 02:42 and the address. */
+const macOf = (address: string): Uint8Array => parseMac(podMac(address)) ?? new Uint8Array(6);
+
+export interface DataplaneOptions {
+  readonly config: NodeConfig;
+  readonly addresses: NodeAddresses;
+  readonly bridgeIp: string;
+  /** flannel's UDP port, from its config. */
+  readonly overlayPort: number;
+  readonly overlaySocket: UdpSocket;
+  readonly nodenetSocket: UdpSocket;
+  readonly services: ServiceResolver;
+  readonly trace: TraceSink;
+  readonly log: (level: "info" | "warn", message: string) => void;
+}
+
+/** Binds an underlay socket; separate from the dataplane so that a taken port is found before anything is made. */
+export function openUnderlay(config: NodeConfig, port: number): UdpSocket {
+  return openUdp({
+    address: config.underlay.address,
+    port,
+    gro: true,
+    merge: true,
+    sndbufBytes: SOCKET_BUFFER_BYTES,
+    rcvbufBytes: SOCKET_BUFFER_BYTES,
+  });
+}
+
+/** Wall clock that never runs backwards, in milliseconds since the epoch with fractions. */
+export function monotonicNow(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+interface PodPort {
+  readonly tap: TapDevice;
+  readonly port: number;
+}
+
+export class Dataplane implements FrameSink, PodAttacher {
+  readonly datapath: Datapath;
+  readonly io: PacketIo;
+  readonly overlayPort: number;
+  readonly nodenetPort: number;
+  readonly #options: DataplaneOptions;
+  readonly #mtuBytes: number;
+  readonly #pods = new Map<string, PodPort>();
+  readonly #names = new Map<number, string>();
+  #queued = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #hostTap: TapDevice | undefined;
+
+  constructor(options: DataplaneOptions) {
+    this.#options = options;
+    const { config, addresses } = options;
+    this.#mtuBytes = config.underlay.mtuBytes - UDP_OVERHEAD_BYTES;
+    this.io = new PacketIo({
+      onBatch: (frames) => this.#onBatch(frames),
+      onPortError: (port, error) => this.#portGone(port, error.message),
+    });
+    this.datapath = new Datapath({
+      name: config.name,
+      addresses,
+      arena: this.io.arena,
+      scratchStart: this.io.scratchStart,
+      scratchEnd: this.io.scratchEnd,
+      sink: this,
+      services: options.services,
+      trace: options.trace,
+      random: Math.random,
+      bridgeNetfilter: config.options.bridgeNetfilter,
+      ipMasq: config.options.ipMasq,
+      bridgeMac: macOf(options.bridgeIp),
+      hostPortMac: macOf(config.nodeIp),
+      underlay: {
+        address: parseIpv4(config.underlay.address) ?? 0,
+        overlayPort: options.overlayPort,
+        nodenetPort: config.nodenetPort,
+      },
+    });
+    this.overlayPort = this.#addSocket("overlay", options.overlaySocket, PortKind.overlay, this.#mtuBytes);
+    this.nodenetPort = this.#addSocket("nodenet", options.nodenetSocket, PortKind.nodenet, NODE_NETWORK_MTU);
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  get podMtuBytes(): number {
+    return this.#mtuBytes;
+  }
+
+  /** Opens (or takes up again) the host TAP in the namespace of this process. */
+  attachHost(): void {
+    const tap = openTap({ name: this.#options.config.hostTap, vnetHdr: true, persist: true });
+    this.#hostTap = tap;
+    const port = this.io.addTap(tap);
+    this.#names.set(port, "host");
+    this.datapath.addPort({ id: port, name: "host", kind: PortKind.host, mtuBytes: NODE_NETWORK_MTU });
+  }
+
+  attach(sandbox: SandboxRecord): void {
+    if (this.#pods.has(sandbox.uid)) return;
+    const tap = openTap({ name: "eth0", netns: `/run/netns/${sandbox.netns}`, vnetHdr: true, persist: true });
+    const port = this.io.addTap(tap);
+    const name = `${sandbox.namespace}/${sandbox.name}`;
+    this.#pods.set(sandbox.uid, { tap, port });
+    this.#names.set(port, name);
+    this.datapath.addPort({
+      id: port,
+      name,
+      kind: PortKind.pod,
+      mtuBytes: this.#mtuBytes,
+      ip: parseIpv4(sandbox.ip) ?? 0,
+      mac: parseMac(sandbox.mac) ?? new Uint8Array(6),
+    });
+  }
+
+  detach(sandbox: SandboxRecord): void {
+    const pod = this.#pods.get(sandbox.uid);
+    if (!pod) return;
+    this.#pods.delete(sandbox.uid);
+    this.#names.delete(pod.port);
+    this.datapath.removePort(pod.port);
+    this.io.removePort(pod.port);
+    pod.tap.close();
+  }
+
+  /** Counters of each port by its name. */
+  portStats(): Record<string, ReturnType<PacketIo["ioStats"]>> {
+    return Object.fromEntries([...this.#names].map(([port, name]) => [name, this.io.ioStats(port)]));
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.io.close();
+    for (const { tap } of this.#pods.values()) tap.close();
+    this.#hostTap?.close();
+    this.#options.overlaySocket.close();
+    this.#options.nodenetSocket.close();
+  }
+
+  send(port: number, offset: number, length: number, peer: number): void {
+    const { tx } = this.io;
+    const at = this.#queued * FRAME_STRIDE;
+    if (at >= tx.length) return void this.datapath.countDrop("tx-queue-full");
+    tx[at + Field.port] = port;
+    tx[at + Field.offset] = offset;
+    tx[at + Field.length] = length;
+    tx[at + Field.peerAddress] = peer;
+    tx[at + Field.peerPort] = port === this.overlayPort ? this.#options.overlayPort : this.#options.config.nodenetPort;
+    this.#queued++;
+  }
+
+  #addSocket(name: string, socket: UdpSocket, kind: PortKind, mtuBytes: number): number {
+    const port = this.io.addUdp(socket);
+    this.#names.set(port, name);
+    this.datapath.addPort({ id: port, name, kind, mtuBytes });
+    return port;
+  }
+
+  #onBatch(frames: number): number {
+    const { rx } = this.io;
+    const { datapath } = this;
+    const now = monotonicNow();
+    this.#queued = 0;
+    datapath.beginBatch();
+    for (let at = 0, end = frames * FRAME_STRIDE; at < end; at += FRAME_STRIDE) {
+      datapath.receive(
+        rx[at + Field.port]!,
+        rx[at + Field.offset]!,
+        rx[at + Field.length]!,
+        rx[at + Field.peerAddress]! >>> 0,
+        now,
+      );
+    }
+    const queued = this.#queued;
+    this.#queued = 0;
+    return queued;
+  }
+
+  #tick(): void {
+    this.#queued = 0;
+    this.datapath.beginBatch();
+    this.datapath.tick(monotonicNow());
+    if (this.#queued > 0) this.io.flush(this.#queued);
+    this.#queued = 0;
+  }
+
+  #portGone(port: number, message: string): void {
+    this.#options.log("warn", `${this.#names.get(port) ?? `port ${port}`}: ${message}`);
+    this.datapath.removePort(port);
+    this.#names.delete(port);
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * One node: flannel's part from the store, kube-proxy's and the kubelet's from the API, and the datapath that they
+ * steer. Comes up in that order; store and API may be away at any time, then it goes on with what it knows.
+ */
+import type { Server } from "node:http";
+import { join } from "node:path";
+import type { ConntrackCleaner, Datapath, NodeAddresses } from "../datapath/index.js";
+import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
+import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
+import { Proxier } from "../proxy/index.js";
+import { connectStore, type Store } from "../store/index.js";
+import { TunTapError, type UdpSocket } from "tun-tap-ts";
+import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.js";
+import type { NodeConfig } from "./config.js";
+import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
+import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
+import { readFileSync } from "node:fs";
+import { OwnedJournal } from "./owned.js";
+import { PodIpam } from "./pods/ipam.js";
+import { Kubelet } from "./pods/kubelet.js";
+import { SandboxStore } from "./pods/sandbox.js";
+import { NodeRegistration, PUBLIC_IP_ANNOTATION } from "./register.js";
+import { type NodeParts, startNodeServer } from "./server.js";
+import { ServiceWatch } from "./serviceWatch.js";
+import { TraceHub } from "./traceHub.js";
+
+export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
+
+/** The node cannot run as it is configured; starting it again would not help. */
+export class NodeSetupError extends Error {
+  override readonly name = "NodeSetupError";
+}
+
+/** Another node holds this one's subnet now: a new start takes a new one. */
+export class LeaseLostError extends Error {
+  override readonly name = "LeaseLostError";
+}
+
+export interface RunningNode {
+  /** Ends the process's part; pods and devices stay for the next start. */
+  stop(): Promise<void>;
+}
+
+/** Starts a node. `onFatal` is called when it cannot go on. */
+export async function runNode(config: NodeConfig, log: NodeLog, onFatal: (error: Error) => void): Promise<RunningNode> {
+  const node = new NodeProcess(config, log, onFatal);
+  try {
+    await node.start();
+  } catch (error) {
+    // A setup error's words are for the user; what the devices said is a setup error too.
+    if (error instanceof TunTapError || error instanceof NetworkFullError) throw new NodeSetupError(error.message);
+    throw error;
+  }
+  return node;
+}
+
+class NodeProcess implements RunningNode {
+  readonly #config: NodeConfig;
+  readonly #log: NodeLog;
+  readonly #trace = new TraceHub();
+  readonly #store: Store;
+  readonly #client: KubeClient;
+  readonly #overlay: Overlay;
+  readonly #journal: OwnedJournal;
+  readonly #parts: NodeParts;
+  readonly #stops: (() => void)[] = [];
+  #server: Server | undefined;
+  #dataplane: Dataplane | undefined;
+  #services: ServiceWatch | undefined;
+  #phase = "starting";
+
+  constructor(config: NodeConfig, log: NodeLog, onFatal: (error: Error) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#journal = new OwnedJournal(join(config.dir, "owned.jsonl"));
+    this.#parts = { trace: this.#trace, status: () => this.#status() };
+    this.#store = connectStore({ endpoints: [...config.store] });
+    this.#client = apiClient(config);
+    this.#overlay = new Overlay({
+      store: this.#store,
+      prefix: config.flannelPrefix,
+      publicIp: config.underlay.address,
+      underlayMtuBytes: config.underlay.mtuBytes,
+      subnetFile: join(config.dir, "subnet.env"),
+      ipMasq: config.options.ipMasq,
+      leaseTtlSeconds: config.lease.ttlSeconds,
+      renewMarginSeconds: config.lease.renewMarginSeconds,
+      clock: { now: Date.now, schedule: (delayMs, task) => ((timer) => () => clearTimeout(timer))(setTimeout(task, delayMs)) },
+      random: Math.random,
+      log,
+      onLost: (reason) => onFatal(new LeaseLostError(reason)),
+    });
+  }
+
+  async start(): Promise<void> {
+    const { config } = { config: this.#config };
+    this.#server = await startNodeServer(join(config.dir, "node.sock"), this.#parts);
+    this.#phase = "waiting for a subnet";
+    const network = await this.#overlay.acquire();
+    const overlaySocket = openUnderlay(config, network.port);
+    const nodenetSocket = openUnderlay(config, config.nodenetPort);
+    const addresses = nodeAddresses(config, network);
+    const dataplane = this.#startDataplane(addresses, network, overlaySocket, nodenetSocket);
+    await this.#attachHost(dataplane, addresses);
+    this.#overlay.start({
+      put: (prefix, peer) => dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
+      delete: (prefix) => void dataplane.datapath.routes.delete(prefix),
+    });
+    await this.#startKubernetes(dataplane, addresses);
+    this.#phase = "running";
+    this.#log("info", `node ${config.name} (${config.nodeIp}) runs`);
+  }
+
+  async stop(): Promise<void> {
+    this.#phase = "stopping";
+    for (const stop of this.#stops.reverse()) stop();
+    this.#server?.closeAllConnections();
+    this.#server?.close();
+    await this.#overlay.stop();
+    this.#dataplane?.close();
+    await this.#store.close();
+    this.#journal.close();
+  }
+
+  #startDataplane(
+    addresses: NodeAddresses,
+    network: OverlayNetwork,
+    overlaySocket: UdpSocket,
+    nodenetSocket: UdpSocket,
+  ): Dataplane {
+    const conntrack: ConntrackCleaner = {
+      deleteByOriginalDst: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByOriginalDst(...tuple) ?? 0,
+      deleteByNat: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByNat(...tuple) ?? 0,
+    };
+    const proxier = new Proxier({
+      nodeName: this.#config.name,
+      podNetwork: addresses.podNetwork,
+      serviceNetwork: addresses.serviceNetwork,
+      conntrack,
+      onInvalid: (what) => this.#log("warn", what),
+    });
+    this.#services = new ServiceWatch(this.#client, proxier, this.#log);
+    this.#dataplane = new Dataplane({
+      config: this.#config,
+      addresses,
+      bridgeIp: formatIpv4(addresses.bridgeIp),
+      overlayPort: network.port,
+      overlaySocket,
+      nodenetSocket,
+      services: proxier,
+      trace: this.#trace,
+      log: this.#log,
+    });
+    this.#parts.datapath = this.#dataplane.datapath;
+    return this.#dataplane;
+  }
+
+  async #attachHost(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
+    const { hostTap, hostTapAlias, nodeIp, hostIp } = this.#config;
+    const link: HostLinkOptions = { name: hostTap, alias: hostTapAlias, nodeIp, hostIp, podSubnet: addresses.podSubnet };
+    try {
+      await claimHostLink(link, this.#journal);
+    } catch (error) {
+      throw new NodeSetupError((error as Error).message);
+    }
+    dataplane.attachHost();
+    await configureHostLink(link);
+  }
+
+  async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
+    const { config } = { config: this.#config };
+    const subnet = addresses.podSubnet;
+    const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane);
+    const pods = new Informer<Pod>(this.#client, "pods", { fieldSelector: `spec.nodeName=${config.name}` });
+    const services = this.#services as ServiceWatch;
+    const kubelet = new Kubelet({
+      lab: config.lab,
+      nodeName: config.name,
+      hostIp: config.nodeIp,
+      client: this.#client,
+      pods,
+      services: services.services,
+      images: config.images,
+      sandboxes,
+      ipam: new PodIpam(subnet),
+      network: { gateway: formatIpv4(addresses.bridgeIp), prefixLength: subnet.length, mtuBytes: dataplane.podMtuBytes },
+      log: this.#log,
+    });
+    this.#parts.kubelet = kubelet;
+    await kubelet.adoptSandboxes();
+    services.start();
+    const registration = new NodeRegistration(config, this.#client, `${formatIpv4(subnet.address)}/${subnet.length}`);
+    registration.start();
+    const nodes = this.#followNodes(dataplane);
+    const changed = (pod: Pod) => kubelet.reconcile(pod.metadata?.uid ?? "");
+    pods.start({ onAdd: changed, onUpdate: changed, onDelete: changed });
+    this.#stops.push(() => services.stop(), () => registration.stop(), () => nodes.stop(), () => pods.stop(), () => kubelet.stop());
+    void Promise.all([pods.synced, services.services.synced]).then(() => kubelet.start());
+  }
+
+  /** Routes to the other nodes' own addresses, over the emulated node network. */
+  #followNodes(dataplane: Dataplane): Informer<Node> {
+    const nodes = new Informer<Node>(this.#client, "nodes");
+    const route = (node: Node, act: (prefix: Prefix, peer: number) => void) => {
+      const ip = parseIpv4(node.status?.addresses?.find((address) => address.type === "InternalIP")?.address ?? "");
+      const peer = parseIpv4(node.metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
+      if (node.metadata?.name === this.#config.name || ip === undefined || peer === undefined) return;
+      act({ address: ip, length: 32 }, peer);
+    };
+    const { routes } = dataplane.datapath;
+    const put = (node: Node) =>
+      route(node, (prefix, nextHop) => routes.put({ prefix, port: dataplane.nodenetPort, nextHop }));
+    nodes.start({ onAdd: put, onUpdate: put, onDelete: (node) => route(node, (prefix) => void routes.delete(prefix)) });
+    return nodes;
+  }
+
+  #status(): object {
+    const { name, nodeIp, dir } = this.#config;
+    const memory = process.memoryUsage();
+    return {
+      node: name,
+      nodeIp,
+      pid: process.pid,
+      phase: this.#phase,
+      overlay: this.#overlay.status(),
+      ...(this.#dataplane ? { ports: this.#dataplane.portStats(), datapath: datapathStatus(this.#dataplane.datapath) } : {}),
+      ...(this.#services ? { services: this.#services.proxier.describe(), proxy: this.#services.proxier.metrics() } : {}),
+      pods: this.#parts.kubelet?.podCount ?? 0,
+      memory: { rssBytes: memory.rss, heapUsedBytes: memory.heapUsed },
+      uptimeSeconds: Math.round(process.uptime()),
+      now: monotonicNow(),
+      dir,
+    };
+  }
+}
+
+function apiClient(config: NodeConfig): KubeClient {
+  const { socketPath, baseUrl, tokenFile } = config.api;
+  if (socketPath) return new HttpKubeClient({ socketPath });
+  if (!baseUrl) throw new NodeSetupError("the node's configuration names no API server (api.socketPath or api.baseUrl)");
+  return new HttpKubeClient({ baseUrl, ...(tokenFile ? { token: readFileSync(tokenFile, "utf8").trim() } : {}) });
+}
+
+function datapathStatus(datapath: Datapath): object {
+  const counters = datapath.counters.export();
+  const drops = Object.entries(counters).filter(([name]) => name.startsWith("drop") || name.startsWith("reject"));
+  return { conntrack: datapath.conntrack.count, counters, drops: Object.fromEntries(drops) };
+}
+
+function nodeAddresses(config: NodeConfig, network: OverlayNetwork): NodeAddresses {
+  const address = (text: string) => {
+    const ip = parseIpv4(text);
+    if (ip === undefined) throw new NodeSetupError(`${text} is not an IPv4 address`);
+    return ip;
+  };
+  const services = parsePrefix(config.serviceNetwork);
+  if (!services) throw new NodeSetupError(`service network ${config.serviceNetwork} is not a prefix such as 10.254.0.0/16`);
+  return {
+    nodeIp: address(config.nodeIp),
+    hostIp: address(config.hostIp),
+    podSubnet: network.subnet,
+    bridgeIp: network.subnet.address + 1,
+    overlayIp: network.subnet.address,
+    podNetwork: network.config.network,
+    serviceNetwork: services,
+  };
+}

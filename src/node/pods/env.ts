@@ -1,0 +1,111 @@
+/** Environment of a container: Docker-style Service variables, the pod's own entries, the downward API's field refs. */
+import type { Container, EnvVar, Pod, Service } from "../../kube/index.js";
+
+/**
+ * Variables of the Services of one namespace, as `docker run --link` would set them
+ * (kubernetes pkg/kubelet/envvars/envvars.go). Headless and ExternalName Services have none.
+ */
+export function serviceEnv(services: readonly Service[]): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const service of services) {
+    const ip = service.spec?.clusterIP;
+    const ports = service.spec?.ports ?? [];
+    const [first] = ports;
+    if (!ip || ip === "None" || !first) continue;
+    const prefix = envName(service.metadata?.name ?? "");
+    env[`${prefix}_SERVICE_HOST`] = ip;
+    env[`${prefix}_SERVICE_PORT`] = String(first.port);
+    env[`${prefix}_PORT`] = `${(first.protocol ?? "TCP").toLowerCase()}://${ip}:${first.port}`;
+    for (const port of ports) {
+      if (port.name) env[`${prefix}_SERVICE_PORT_${envName(port.name)}`] = String(port.port);
+      const protocol = port.protocol ?? "TCP";
+      const link = `${prefix}_PORT_${port.port}_${protocol}`;
+      env[link] = `${protocol.toLowerCase()}://${ip}:${port.port}`;
+      env[`${link}_PROTO`] = protocol.toLowerCase();
+      env[`${link}_PORT`] = String(port.port);
+      env[`${link}_ADDR`] = ip;
+    }
+  }
+  return env;
+}
+
+function envName(name: string): string {
+  return name.toUpperCase().replaceAll("-", "_");
+}
+
+/** What field refs may name. */
+export interface DownwardValues {
+  readonly podIp: string;
+  readonly hostIp: string;
+}
+
+/** Longest host name that Kubernetes gives a pod (kubelet_pods.go, truncatePodHostnameIfNeeded). */
+const HOSTNAME_MAX = 63;
+
+/** Host name of a pod: its own choice or its name, cut to what a host name may be. */
+export function podHostname(pod: Pod): string {
+  const name = pod.spec?.hostname ?? pod.metadata?.name ?? "";
+  return name.slice(0, HOSTNAME_MAX).replace(/[-.]+$/, "");
+}
+
+/**
+ * What Kubernetes gives a container: its own entries over the Services' (a pod may override them), `$(NAME)` expanded
+ * from what stands before.
+ *
+ * @throws Error an entry comes from something that is not supported
+ */
+export function containerEnv(
+  pod: Pod,
+  container: Container,
+  services: readonly Service[],
+  values: DownwardValues,
+): Record<string, string> {
+  const env = pod.spec?.enableServiceLinks === false ? {} : serviceEnv(services);
+  const from = container.envFrom?.find(({ configMapRef, secretRef }) => !(configMapRef ?? secretRef)?.optional);
+  if (from) throw new Error("envFrom: ConfigMaps and Secrets are not supported; give the values in env");
+  for (const entry of container.env ?? []) env[entry.name] = envValue(pod, entry, env, values);
+  return env;
+}
+
+function envValue(pod: Pod, entry: EnvVar, env: Record<string, string>, values: DownwardValues): string {
+  const from = entry.valueFrom;
+  if (!from) return expand(entry.value ?? "", env);
+  if (from.fieldRef) return fieldValue(pod, from.fieldRef.fieldPath, values);
+  throw new Error(`env ${entry.name}: valueFrom is supported for fieldRef only; give the value itself`);
+}
+
+/**
+ * `$(NAME)` is replaced when NAME is known, left as it is otherwise; `$$` stands for `$`
+ * (kubernetes third_party/forked/golang/expansion).
+ */
+export function expand(text: string, env: Readonly<Record<string, string>>): string {
+  return text.replace(/\$\$|\$\(([^)]*)\)/g, (whole, name: string | undefined) => {
+    if (name === undefined) return "$";
+    return Object.hasOwn(env, name) ? (env[name] ?? "") : whole;
+  });
+}
+
+function fieldValue(pod: Pod, path: string, values: DownwardValues): string {
+  const quoted = /^metadata\.(labels|annotations)\['(.*)'\]$/.exec(path);
+  if (quoted) return pod.metadata?.[quoted[1] as "labels" | "annotations"]?.[quoted[2] ?? ""] ?? "";
+  switch (path) {
+    case "metadata.name":
+      return pod.metadata?.name ?? "";
+    case "metadata.namespace":
+      return pod.metadata?.namespace ?? "";
+    case "metadata.uid":
+      return pod.metadata?.uid ?? "";
+    case "spec.nodeName":
+      return pod.spec?.nodeName ?? "";
+    case "spec.serviceAccountName":
+      return pod.spec?.serviceAccountName ?? "";
+    case "status.podIP":
+    case "status.podIPs":
+      return values.podIp;
+    case "status.hostIP":
+    case "status.hostIPs":
+      return values.hostIp;
+    default:
+      throw new Error(`unsupported fieldPath ${path}: use metadata.name, metadata.namespace, status.podIP or spec.nodeName`);
+  }
+}

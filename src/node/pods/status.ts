@@ -1,0 +1,106 @@
+/** A pod's status from what is known of its containers (kubelet status_manager.go, kubelet_pods.go). Pure. */
+import type { Container, ContainerStatus, Pod, PodStatus } from "../../kube/index.js";
+
+/** What the worker knows of one container. */
+export interface ContainerView {
+  readonly spec: Container;
+  readonly state:
+    | { readonly type: "waiting"; readonly reason: string; readonly message?: string }
+    | { readonly type: "running"; readonly startedAtMs: number }
+    | { readonly type: "terminated"; readonly exitCode: number; readonly signal?: number; readonly startedAtMs: number; readonly finishedAtMs: number };
+  readonly lastState?: ContainerStatus["lastState"];
+  readonly restartCount: number;
+  readonly ready: boolean;
+}
+
+export interface PodAddresses {
+  readonly podIp?: string;
+  readonly hostIp: string;
+}
+
+/** Why a finished pod is not ready (status/generate.go). */
+const FINISHED: Readonly<Record<string, object>> = {
+  Succeeded: { reason: "PodCompleted" },
+  Failed: { reason: "PodFailed" },
+};
+
+const time = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+
+export function containerState(view: ContainerView): NonNullable<ContainerStatus["state"]> {
+  const state = view.state;
+  if (state.type === "running") return { running: { startedAt: time(state.startedAtMs) } };
+  if (state.type === "waiting") {
+    return { waiting: { reason: state.reason, ...(state.message ? { message: state.message } : {}) } };
+  }
+  return {
+    terminated: {
+      exitCode: state.exitCode,
+      reason: state.exitCode === 0 ? "Completed" : "Error",
+      ...(state.signal === undefined ? {} : { signal: state.signal }),
+      startedAt: time(state.startedAtMs),
+      finishedAt: time(state.finishedAtMs),
+    },
+  };
+}
+
+/** kubelet_pods.go, getPhase: a container that waits between two runs counts as stopped, not as waiting. */
+function phase(views: readonly ContainerView[], restartPolicy: string): string {
+  const is = (type: ContainerView["state"]["type"]) => views.some((view) => view.state.type === type);
+  if (views.some((view) => view.state.type === "waiting" && !view.lastState?.terminated)) return "Pending";
+  if (is("running") || restartPolicy === "Always") return "Running";
+  const succeeded = views.every((view) => view.state.type === "terminated" && view.state.exitCode === 0);
+  if (succeeded) return "Succeeded";
+  return restartPolicy === "Never" ? "Failed" : "Running";
+}
+
+/** The whole status; `previous` supplies the times of conditions that did not change. */
+export function podStatus(
+  pod: Pod,
+  views: readonly ContainerView[],
+  addresses: PodAddresses,
+  nowMs: number,
+): PodStatus {
+  const previous = pod.status;
+  const now = phase(views, pod.spec?.restartPolicy ?? "Always");
+  const unready = views.filter((view) => !view.ready);
+  const ready = unready.length === 0 && now === "Running";
+  const names = unready.map((view) => view.spec.name).join(" ");
+  const why = FINISHED[now] ?? {
+    reason: "ContainersNotReady",
+    message: `containers with unready status: [${names}]`,
+  };
+  const condition = (type: string, holds: boolean, detail: object = {}) => {
+    const before = previous?.conditions?.find((candidate) => candidate.type === type);
+    const status = holds ? "True" : "False";
+    const changed = before?.status !== status;
+    const since = changed ? time(nowMs) : (before?.lastTransitionTime ?? time(nowMs));
+    return { type, status, lastTransitionTime: since, ...(holds ? {} : detail) } as NonNullable<PodStatus["conditions"]>[number];
+  };
+  return {
+    phase: now as NonNullable<PodStatus["phase"]>,
+    conditions: [
+      condition("Initialized", true),
+      condition("Ready", ready, why),
+      condition("ContainersReady", ready, why),
+      condition("PodScheduled", true),
+    ],
+    hostIP: addresses.hostIp,
+    ...(addresses.podIp ? { podIP: addresses.podIp, podIPs: [{ ip: addresses.podIp }] } : {}),
+    startTime: previous?.startTime ?? time(nowMs),
+    containerStatuses: views.map((view) => containerStatus(view)),
+    qosClass: "BestEffort",
+  };
+}
+
+function containerStatus(view: ContainerView): ContainerStatus {
+  return {
+    name: view.spec.name,
+    image: view.spec.image ?? "",
+    imageID: "",
+    ready: view.ready,
+    started: view.state.type === "running",
+    restartCount: view.restartCount,
+    state: containerState(view),
+    lastState: view.lastState ?? {},
+  };
+}

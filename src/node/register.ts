@@ -1,0 +1,116 @@
+/** Registers this node with the API and keeps its heartbeat (kubelet's node status). */
+import { arch, release } from "node:os";
+import { type KubeClient, type Node, StatusError } from "../kube/index.js";
+import type { NodeConfig } from "./config.js";
+
+/** Annotations on the Node: flannel's own for the underlay address. */
+export const PUBLIC_IP_ANNOTATION = "flannel.alpha.coreos.com/public-ip";
+export const HEARTBEAT_MS = 1000;
+
+const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
+
+function nodeObject(config: NodeConfig, podCidr: string): Node {
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: {
+      name: config.name,
+      labels: {
+        "kubernetes.io/hostname": config.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch() === "x64" ? "amd64" : arch(),
+        ...config.labels,
+      },
+      annotations: { [PUBLIC_IP_ANNOTATION]: config.underlay.address },
+    },
+    spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
+  };
+}
+
+function nodeStatus(config: NodeConfig, since: string): NonNullable<Node["status"]> {
+  return {
+    addresses: [
+      { type: "InternalIP", address: config.nodeIp },
+      { type: "Hostname", address: config.name },
+    ],
+    capacity: { pods: "250" },
+    allocatable: { pods: "250" },
+    conditions: [
+      {
+        type: "Ready",
+        status: "True",
+        reason: "KubeletReady",
+        message: "podwire node is posting ready status",
+        lastHeartbeatTime: now(),
+        lastTransitionTime: since,
+      },
+    ],
+    nodeInfo: {
+      architecture: arch() === "x64" ? "amd64" : arch(),
+      bootID: "",
+      containerRuntimeVersion: "podwire://0.1.0",
+      kernelVersion: release(),
+      kubeProxyVersion: "v1.30.0+podwire",
+      kubeletVersion: "v1.30.0+podwire",
+      machineID: "",
+      operatingSystem: "linux",
+      osImage: "Podwire",
+      systemUUID: "",
+    },
+  };
+}
+
+/** Creates or refreshes the Node object, then posts its status every second until stopped. */
+export class NodeRegistration {
+  readonly #config: NodeConfig;
+  readonly #client: KubeClient;
+  readonly #podCidr: string;
+  readonly #since = now();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(config: NodeConfig, client: KubeClient, podCidr: string) {
+    this.#config = config;
+    this.#client = client;
+    this.#podCidr = podCidr;
+  }
+
+  /** Returns at once; the API may be away, and is asked again until it answers. */
+  start(): void {
+    void this.#beat(false);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #beat(registered: boolean): Promise<void> {
+    let done = registered;
+    try {
+      if (!done) await this.#register();
+      done = true;
+      const { name } = this.#config;
+      await this.#client.update<Node>("nodes", { metadata: { name }, status: nodeStatus(this.#config, this.#since) }, "status");
+    } catch (error) {
+      // The object was deleted, or the API server lost it: register again.
+      if (error instanceof StatusError && error.status.code === 404) done = false;
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#beat(done), done ? HEARTBEAT_MS : HEARTBEAT_MS / 4);
+  }
+
+  async #register(): Promise<void> {
+    const wanted = nodeObject(this.#config, this.#podCidr);
+    try {
+      await this.#client.create("nodes", wanted);
+    } catch (error) {
+      if (!(error instanceof StatusError) || error.status.code !== 409) throw error;
+      const found = await this.#client.get<Node>("nodes", undefined, this.#config.name);
+      await this.#client.update<Node>("nodes", {
+        ...found,
+        metadata: { ...found.metadata, labels: { ...found.metadata?.labels, ...wanted.metadata?.labels }, annotations: { ...found.metadata?.annotations, ...wanted.metadata?.annotations } },
+        spec: { ...found.spec, ...wanted.spec },
+      });
+    }
+  }
+}
