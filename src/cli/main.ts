@@ -33,6 +33,7 @@ function describeProgram(): Command {
   program
     .description("The Kubernetes network in user space: pods, Services and a flannel overlay on one Linux VM, each packet visible.")
     .version("0.1.0")
+    .enablePositionalOptions()
     .showHelpAfterError("(podwire --help lists the commands)")
     .exitOverride();
   return program;

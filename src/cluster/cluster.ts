@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { startControllers } from "../control/index.js";
-import { type ApiServer, type KubeClient, startApiServer, StatusError } from "../kube/index.js";
+import { type ApiServer, type KubeClient, type Node, startApiServer, StatusError } from "../kube/index.js";
 import { connectStore, createIfAbsent, startStoreServer, type Store, type StoreServer } from "../store/index.js";
 import { applyManifests, ManifestError } from "./apply.js";
 import { routeServices } from "./hostNetwork.js";
@@ -24,7 +24,9 @@ export class ClusterSetupError extends Error {
 
 /** A node without a heartbeat for this long is NotReady. */
 const NODE_GRACE_MS = 4000;
-const GATEWAY_CHECK_MS = 1000;
+const GATEWAY_CHECK_MS = 250;
+/** How long manifests wait for all nodes. */
+const NODES_READY_MS = 15_000;
 
 export interface Cluster {
   stop(): Promise<void>;
@@ -116,10 +118,14 @@ async function labStatus(
   };
 }
 
-/** Creates the topology's objects at the lab's first start only: later the store knows better than the file. */
+/**
+ * Creates the topology's objects at the lab's first start only: later the store knows better than the file. All nodes
+ * are there first, or the early ones would get all the pods.
+ */
 async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient): Promise<void> {
   const mark = `${paths.record}.applied`;
   if (existsSync(mark)) return;
+  await nodesReady(client, record.plan.nodes.length);
   try {
     await applyManifests(client, record.plan.manifests);
   } catch (error) {
@@ -128,6 +134,18 @@ async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient)
   }
   writeFileSync(mark, "", { mode: 0o600 });
   rmSync(paths.failure, { force: true });
+}
+
+/** Resolves when so many nodes are ready, or when waiting longer would only hide that one never will be. */
+async function nodesReady(client: KubeClient, count: number): Promise<void> {
+  for (const until = Date.now() + NODES_READY_MS; Date.now() < until; ) {
+    const { items } = await client.list<Node>("nodes");
+    const ready = items.filter((node) =>
+      node.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True"),
+    );
+    if (ready.length >= count) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 /** Keeps the host's route to ClusterIPs on a node that runs: the first one, until it is gone for good. */
@@ -142,7 +160,7 @@ class ServiceGateway {
     this.#record = record;
     this.#supervisors = supervisors;
     this.#log = log;
-    this.#timer = setInterval(() => void this.#check(), GATEWAY_CHECK_MS / 4);
+    this.#timer = setInterval(() => void this.#check(), GATEWAY_CHECK_MS);
   }
 
   stop(): void {

@@ -23,7 +23,7 @@ export interface Backend {
   readonly terminating: boolean;
 }
 
-export const HEADLESS_LABEL = "service.kubernetes.io/headless";
+const HEADLESS_LABEL = "service.kubernetes.io/headless";
 
 /** Whether Endpoints and slices of the Service are ours to keep. */
 export function isManaged(service: Service): boolean {

@@ -23,7 +23,7 @@ import { startSlices } from "./slices.js";
 export type { Log, LogLevel, Timers } from "./queue.js";
 
 /** Kubernetes' default of --node-monitor-grace-period. */
-export const DEFAULT_NODE_GRACE_MS = 40_000;
+const DEFAULT_NODE_GRACE_MS = 40_000;
 
 export interface ControllerOptions {
   readonly client: KubeClient;

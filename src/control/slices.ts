@@ -8,8 +8,8 @@ import { place } from "./placement.js";
 import { unlessGone } from "./queue.js";
 import { newServiceQueue } from "./serviceQueue.js";
 
-export const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
-export const MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by";
+const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
+const MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by";
 const MANAGER = "endpointslice-controller.k8s.io";
 
 export function startSlices(context: Context): Controller {

@@ -46,7 +46,7 @@ export function pathText(path: Path): string {
 }
 
 /** The candidate that was probably meant: at most a third of the letters differ, ignoring case. */
-export function closest(word: string, candidates: Iterable<string>): string | undefined {
+function closest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {

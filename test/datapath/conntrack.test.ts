@@ -1,12 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { ServiceAction } from "../../src/datapath/index.js";
-import { INVALID, nextTcpState, REOPEN, UNCHANGED } from "../../src/datapath/conntrack/tcp.js";
 import { TCP_STATE_NAMES } from "../../src/datapath/conntrack/state.js";
+import { INVALID, nextTcpState, REOPEN, UNCHANGED } from "../../src/datapath/conntrack/tcp.js";
+import { ServiceAction } from "../../src/datapath/index.js";
 import { TcpFlag } from "../../src/wire/index.js";
 import * as h from "./harness.js";
 
 const { syn, ack, fin, rst, psh, urg, ece, cwr } = TcpFlag;
-const SPECIAL: Readonly<Record<number, string>> = { [INVALID]: "invalid", [UNCHANGED]: "same", [REOPEN]: "reopen" };
+const SPECIAL: Readonly<Record<number, string>> = {
+  [INVALID]: "invalid",
+  [UNCHANGED]: "same",
+  [REOPEN]: "reopen",
+};
 
 function name(state: number): string {
   return SPECIAL[state] ?? TCP_STATE_NAMES[state] ?? "?";
@@ -24,18 +28,43 @@ function walk(...segments: [">" | "<", number][]): string[] {
 
 describe("TCP states", () => {
   it("follow a connection from SYN to TIME_WAIT", () => {
-    const life = walk([">", syn], ["<", syn | ack], [">", ack], [">", psh | ack], ["<", ack], [">", fin | ack], ["<", ack], ["<", fin | ack], [">", ack]);
+    const life = walk(
+      [">", syn],
+      ["<", syn | ack],
+      [">", ack],
+      [">", psh | ack],
+      ["<", ack],
+      [">", fin | ack],
+      ["<", ack],
+      ["<", fin | ack],
+      [">", ack],
+    );
     expect(life).toEqual([
-      "SYN_SENT", "SYN_RECV", "ESTABLISHED", "ESTABLISHED", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT",
+      "SYN_SENT",
+      "SYN_RECV",
+      "ESTABLISHED",
+      "ESTABLISHED",
+      "ESTABLISHED",
+      "FIN_WAIT",
+      "CLOSE_WAIT",
+      "LAST_ACK",
+      "TIME_WAIT",
     ]);
-    expect(walk([">", syn], ["<", syn | ack], [">", ack], ["<", fin | ack], [">", fin | ack], ["<", ack])).toEqual([
-      "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "LAST_ACK", "TIME_WAIT",
-    ]);
+    expect(
+      walk([">", syn], ["<", syn | ack], [">", ack], ["<", fin | ack], [">", fin | ack], ["<", ack]),
+    ).toEqual(["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "LAST_ACK", "TIME_WAIT"]);
   });
 
   it("end with a reset and open again with a SYN", () => {
     expect(walk([">", syn], ["<", rst | ack], [">", syn])).toEqual(["SYN_SENT", "CLOSE", "reopen"]);
-    const closed: [">" | "<", number][] = [[">", syn], ["<", syn | ack], [">", ack], [">", fin | ack], ["<", fin | ack], [">", ack]];
+    const closed: [">" | "<", number][] = [
+      [">", syn],
+      ["<", syn | ack],
+      [">", ack],
+      [">", fin | ack],
+      ["<", fin | ack],
+      [">", ack],
+    ];
     expect(walk(...closed, [">", syn]).at(-1)).toBe("reopen");
     expect(walk(...closed, ["<", syn]).at(-1)).toBe("reopen");
   });
@@ -85,7 +114,9 @@ class Flow {
   }
 
   open(): this {
-    return this.out(syn).back(syn | ack).out(ack);
+    return this.out(syn)
+      .back(syn | ack)
+      .out(ack);
   }
 
   get record() {
@@ -97,7 +128,10 @@ class Flow {
 
 describe("entries", () => {
   it("count packets and bytes of both directions and know their state", () => {
-    const { record } = new Flow().open().out(ack | psh, 100).back(ack, 1000);
+    const { record } = new Flow()
+      .open()
+      .out(ack | psh, 100)
+      .back(ack, 1000);
     expect(record).toMatchObject({
       protocol: 6,
       state: "ESTABLISHED",
@@ -118,9 +152,34 @@ describe("entries", () => {
     ["SYN_RECV", 60, (f: Flow) => f.out(syn).back(syn | ack)],
     ["ESTABLISHED", 432_000, (f: Flow) => f.open()],
     ["FIN_WAIT", 120, (f: Flow) => f.open().out(fin | ack)],
-    ["CLOSE_WAIT", 60, (f: Flow) => f.open().out(fin | ack).back(ack)],
-    ["LAST_ACK", 30, (f: Flow) => f.open().out(fin | ack).back(fin | ack)],
-    ["TIME_WAIT", 120, (f: Flow) => f.open().out(fin | ack).back(fin | ack).out(ack)],
+    [
+      "CLOSE_WAIT",
+      60,
+      (f: Flow) =>
+        f
+          .open()
+          .out(fin | ack)
+          .back(ack),
+    ],
+    [
+      "LAST_ACK",
+      30,
+      (f: Flow) =>
+        f
+          .open()
+          .out(fin | ack)
+          .back(fin | ack),
+    ],
+    [
+      "TIME_WAIT",
+      120,
+      (f: Flow) =>
+        f
+          .open()
+          .out(fin | ack)
+          .back(fin | ack)
+          .out(ack),
+    ],
     ["CLOSE", 10, (f: Flow) => f.open().back(rst)],
   ])("in %s live for %i s", (state, seconds, reach) => {
     const flow = reach(new Flow());
@@ -134,7 +193,12 @@ describe("entries", () => {
 
   it("picked up in the middle live for 300 s until the other side is heard", () => {
     const flow = new Flow().out(ack);
-    expect(flow.record).toMatchObject({ state: "ESTABLISHED", timeoutSeconds: 300, assured: false, unreplied: true });
+    expect(flow.record).toMatchObject({
+      state: "ESTABLISHED",
+      timeoutSeconds: 300,
+      assured: false,
+      unreplied: true,
+    });
     flow.back(ack);
     expect(flow.record).toMatchObject({ timeoutSeconds: 432_000, assured: true });
   });
@@ -145,7 +209,11 @@ describe("entries", () => {
     out();
     expect(node.datapath.conntrackRecords()[0]).toMatchObject({ timeoutSeconds: 30, unreplied: true });
     node.inject(h.Id.overlay, h.udp(BACK), { peer: h.PEER_2 });
-    expect(node.datapath.conntrackRecords()[0]).toMatchObject({ timeoutSeconds: 30, unreplied: false, assured: false });
+    expect(node.datapath.conntrackRecords()[0]).toMatchObject({
+      timeoutSeconds: 30,
+      unreplied: false,
+      assured: false,
+    });
     out();
     expect(node.datapath.conntrackRecords()[0]).toMatchObject({ timeoutSeconds: 120, assured: true });
   });
@@ -177,7 +245,8 @@ describe("entries", () => {
   it("make way for a new connection with the tuple of an ended one", () => {
     const services = new h.TableServices().put(6, h.VIP, 80, { ip: h.REMOTE_POD, port: 80 });
     const node = new h.Harness({}, services);
-    const out = (flags: number) => h.only(node.inject(h.Id.podA, h.tcp({ src: h.POD_A, dst: h.VIP, sport: 9, dport: 80, flags })));
+    const out = (flags: number) =>
+      h.only(node.inject(h.Id.podA, h.tcp({ src: h.POD_A, dst: h.VIP, sport: 9, dport: 80, flags })));
     out(syn);
     node.inject(h.Id.overlay, h.tcp({ ...BACK, dport: 9, flags: rst | ack }), { peer: h.PEER_2 });
     services.put(6, h.VIP, 80, { ip: h.POD_B, port: 80 });
@@ -186,7 +255,10 @@ describe("entries", () => {
   });
 
   it("are not made by invalid packets", () => {
-    const flow = new Flow().out(fin | ack).out(rst).back(syn | ack);
+    const flow = new Flow()
+      .out(fin | ack)
+      .out(rst)
+      .back(syn | ack);
     const reply = h.echo({ src: h.POD_A, dst: h.REMOTE_POD, icmpId: 1, icmpSeq: 1, reply: true });
     flow.node.inject(h.Id.podA, reply);
     expect(flow.node.datapath.counters.export()).toEqual({ "drop:ct-invalid": 4 });
@@ -197,7 +269,10 @@ describe("entries", () => {
     const chosen = { ip: h.REMOTE_POD, port: 8080, service: "default/web:http", endpoint: "default/web-1" };
     const node = new h.Harness({}, new h.TableServices().put(6, h.VIP, 80, chosen));
     node.inject(h.Id.podA, h.tcp({ src: h.POD_A, dst: h.VIP, sport: 9, dport: 80, flags: syn }));
-    expect(node.datapath.conntrackRecords()[0]).toMatchObject({ service: "default/web:http", endpoint: "default/web-1" });
+    expect(node.datapath.conntrackRecords()[0]).toMatchObject({
+      service: "default/web:http",
+      endpoint: "default/web-1",
+    });
   });
 });
 
@@ -216,7 +291,8 @@ describe("a full table", () => {
   it("refuses new connections when all are assured, and takes them again when one expires", () => {
     const node = new h.Harness({ conntrackMax: 20 });
     fill(node, 1000, 20);
-    for (let i = 0; i < 20; i++) node.inject(h.Id.overlay, h.udp({ ...BACK, sport: 80, dport: 1000 + i }), { peer: h.PEER_2 });
+    for (let i = 0; i < 20; i++)
+      node.inject(h.Id.overlay, h.udp({ ...BACK, sport: 80, dport: 1000 + i }), { peer: h.PEER_2 });
     fill(node, 1000, 20);
     fill(node, 2000, 5);
     expect(node.count("drop:ct-full")).toBe(5);

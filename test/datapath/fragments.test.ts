@@ -54,14 +54,24 @@ describe("fragments on the way", () => {
     expect(whole).toMatchObject({ src: "172.16.1.0", dst: "172.16.2.9", sport: 5000, dport: 53 });
     expect([...whole.payload]).toEqual([...payload]);
     const answer = h.udp({ src: h.REMOTE_POD, dst: h.ADDRESSES.overlayIp, sport: 53, dport: 5000, payload });
-    const back = cut(answer, 1400).map((piece) => h.only(node.inject(h.Id.overlay, piece, { peer: h.PEER_2 })));
-    expect(reassemble(back)).toMatchObject({ src: "10.0.0.1", dst: "10.0.0.254", sport: 30_053, dport: 5000 });
+    const back = cut(answer, 1400).map((piece) =>
+      h.only(node.inject(h.Id.overlay, piece, { peer: h.PEER_2 })),
+    );
+    expect(reassemble(back)).toMatchObject({
+      src: "10.0.0.1",
+      dst: "10.0.0.254",
+      sport: 30_053,
+      dport: 5000,
+    });
     expect(node.datapath.conntrackRecords()).toHaveLength(1);
   });
 
   it("are dropped when the first was not seen, was dropped, or is long past", () => {
     const node = new h.Harness();
-    const [first, second] = cut(h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 1, dport: 2, payload }), 1400);
+    const [first, second] = cut(
+      h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 1, dport: 2, payload }),
+      1400,
+    );
     expect(node.inject(h.Id.podA, second)).toEqual([]);
     expect(node.inject(h.Id.podA, first)).toHaveLength(1);
     expect(node.inject(h.Id.podA, second)).toHaveLength(1);
@@ -85,13 +95,27 @@ describe("fragments on the way", () => {
 
 describe("the next link's MTU", () => {
   const large = (dontFragment: boolean, options = {}) =>
-    h.udp({ src: h.HOST, dst: h.POD_A, sport: 1, dport: 2, dontFragment, payload: new Uint8Array(1460).fill(7), ...options });
+    h.udp({
+      src: h.HOST,
+      dst: h.POD_A,
+      sport: 1,
+      dport: 2,
+      dontFragment,
+      payload: new Uint8Array(1460).fill(7),
+      ...options,
+    });
 
   it("is told to a sender that forbids fragmenting", () => {
     const node = new h.Harness();
     node.learnHost();
     const sent = h.only(node.inject(h.Id.host, large(true)));
-    expect(sent.packet).toMatchObject({ icmpType: 3, icmpCode: 4, nextHopMtu: 1472, src: "10.0.0.1", length: 576 });
+    expect(sent.packet).toMatchObject({
+      icmpType: 3,
+      icmpCode: 4,
+      nextHopMtu: 1472,
+      src: "10.0.0.1",
+      length: 576,
+    });
     expect(node.count("drop:fragmentation-needed")).toBe(1);
     expect(node.datapath.conntrack.count).toBe(0);
   });
@@ -109,7 +133,13 @@ describe("the next link's MTU", () => {
   it("cuts after translation, and completes a partial checksum first", () => {
     const node = new h.Harness();
     node.services.put(UDP, h.NODE, 30_053, { ip: h.REMOTE_POD, port: 53, masquerade: true });
-    const whole = h.udp({ src: h.HOST, dst: h.NODE, sport: 1, dport: 30_053, payload: new Uint8Array(1460).fill(9) });
+    const whole = h.udp({
+      src: h.HOST,
+      dst: h.NODE,
+      sport: 1,
+      dport: 30_053,
+      payload: new Uint8Array(1460).fill(9),
+    });
     const { packet, vnet } = offload(whole, { link: h.ETHERNET });
     const sent = node.inject(h.Id.host, packet, { vnet });
     expect(sent).toHaveLength(2);
@@ -148,7 +178,9 @@ describe("the next link's MTU", () => {
   it("counts what scratch space cannot hold", () => {
     const node = new h.Harness({ scratchStart: 0, scratchEnd: 0 });
     expect(node.inject(h.Id.host, large(false))).toHaveLength(1);
-    expect(node.inject(h.Id.podA, h.tcp({ src: h.POD_A, dst: h.NODE, sport: 1, dport: 2, flags: TcpFlag.syn }))).toEqual([]);
+    expect(
+      node.inject(h.Id.podA, h.tcp({ src: h.POD_A, dst: h.NODE, sport: 1, dport: 2, flags: TcpFlag.syn })),
+    ).toEqual([]);
     expect(node.count("drop:no-scratch-space")).toBe(2);
   });
 });

@@ -20,8 +20,8 @@ import {
   buildEcho,
   buildTcp,
   buildUdp,
-  EtherType,
   type EchoFields,
+  EtherType,
   formatIpv4,
   parseIpv4,
   parseMac,
@@ -110,7 +110,15 @@ export class TableServices implements ServiceResolver {
     const { protocol, dst, dport } = query;
     const found = this.table.get(`${protocol} ${dst} ${dport}`) ?? this.table.get(`${protocol} ${dst} 0`);
     if (found === undefined) return false;
-    const plain = { action: ServiceAction.dnat, ip: 0, port: 0, masquerade: false, service: "", endpoint: "", reason: "" };
+    const plain = {
+      action: ServiceAction.dnat,
+      ip: 0,
+      port: 0,
+      masquerade: false,
+      service: "",
+      endpoint: "",
+      reason: "",
+    };
     Object.assign(out, plain, found);
     return true;
   }
@@ -166,8 +174,22 @@ export class Harness {
       ...options,
     });
     const { datapath } = this;
-    datapath.addPort({ id: Id.podA, name: "default/a", kind: PortKind.pod, mtuBytes: MTU, ip: POD_A, mac: MAC_A });
-    datapath.addPort({ id: Id.podB, name: "default/b", kind: PortKind.pod, mtuBytes: MTU, ip: POD_B, mac: MAC_B });
+    datapath.addPort({
+      id: Id.podA,
+      name: "default/a",
+      kind: PortKind.pod,
+      mtuBytes: MTU,
+      ip: POD_A,
+      mac: MAC_A,
+    });
+    datapath.addPort({
+      id: Id.podB,
+      name: "default/b",
+      kind: PortKind.pod,
+      mtuBytes: MTU,
+      ip: POD_B,
+      mac: MAC_B,
+    });
     datapath.addPort({ id: Id.host, name: "host", kind: PortKind.host, mtuBytes: 1500 });
     datapath.addPort({ id: Id.overlay, name: "overlay", kind: PortKind.overlay, mtuBytes: MTU });
     datapath.addPort({ id: Id.nodenet, name: "nodenet", kind: PortKind.nodenet, mtuBytes: 1500 });
@@ -194,7 +216,11 @@ export class Harness {
   }
 
   /** Puts one frame in as it is. */
-  raw(port: number, frame: Uint8Array, { peer = 0, vnet = new Uint8Array(VNET) }: InjectOptions = {}): Sent[] {
+  raw(
+    port: number,
+    frame: Uint8Array,
+    { peer = 0, vnet = new Uint8Array(VNET) }: InjectOptions = {},
+  ): Sent[] {
     this.arena.fill(POISON, 0, SLOT_BYTES);
     this.arena.set(vnet, FRAME_AT - VNET);
     this.arena.set(frame, FRAME_AT);
@@ -265,7 +291,25 @@ export function arpFrame(
   to = mac("ff:ff:ff:ff:ff:ff"),
 ): Uint8Array {
   const ipBytes = (address: number) => formatIpv4(address).split(".").map(Number);
-  const body = [0, 1, 8, 0, 6, 4, 0, operation, ...sender, ...ipBytes(senderIp), 0, 0, 0, 0, 0, 0, ...ipBytes(targetIp)];
+  const body = [
+    0,
+    1,
+    8,
+    0,
+    6,
+    4,
+    0,
+    operation,
+    ...sender,
+    ...ipBytes(senderIp),
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    ...ipBytes(targetIp),
+  ];
   return Uint8Array.from([...to, ...sender, 8, 6, ...body]);
 }
 

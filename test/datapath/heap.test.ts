@@ -25,7 +25,12 @@ class Counting extends h.Harness {
   constructor() {
     const services = new h.TableServices();
     super({ sink: { send: () => void this.sent++ } }, services);
-    services.put(6, h.VIP, 80, { ip: h.REMOTE_POD, port: 8080, service: "default/web", endpoint: "default/web-1" });
+    services.put(6, h.VIP, 80, {
+      ip: h.REMOTE_POD,
+      port: 8080,
+      service: "default/web",
+      endpoint: "default/web-1",
+    });
   }
 
   /** One plain frame, written over the last. */
@@ -72,4 +77,4 @@ it("a million packets leave no garbage that stays", () => {
   expect(usedBytes() - before).toBeLessThan(1_000_000);
   expect(node.sent - sentBefore).toBe(PACKETS);
   expect(node.datapath.conntrack.count).toBe(FLOWS);
-});
+}, 60_000);

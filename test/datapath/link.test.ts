@@ -38,7 +38,14 @@ describe("ARP of pods", () => {
 
   it("crosses the bridge for other pods: requests to all, replies to the asker", () => {
     const node = new h.Harness();
-    node.datapath.addPort({ id: 3, name: "default/c", kind: PortKind.pod, mtuBytes: h.MTU, ip: POD_C, mac: MAC_C });
+    node.datapath.addPort({
+      id: 3,
+      name: "default/c",
+      kind: PortKind.pod,
+      mtuBytes: h.MTU,
+      ip: POD_C,
+      mac: MAC_C,
+    });
     const asked = node.raw(h.Id.podA, h.arpFrame(1, h.MAC_A, h.POD_A, h.POD_B));
     expect(asked.map(({ port }) => port)).toEqual([h.Id.podB, 3]);
     const answered = node.raw(h.Id.podB, h.arpFrame(2, h.MAC_B, h.POD_B, h.POD_A, h.MAC_A));
@@ -118,17 +125,32 @@ describe("the bridge", () => {
 
 describe("ports", () => {
   it.each([
-    [{ id: 1, name: "x", kind: PortKind.pod, mtuBytes: 1500 }, "port 1 (x): the id is taken; remove that port first"],
-    [{ id: -1, name: "x", kind: PortKind.pod, mtuBytes: 1500 }, "port -1 (x): the id must be a whole number from 0 to 65535"],
-    [{ id: 9, name: "x", kind: PortKind.local, mtuBytes: 1500 }, "port 9 (x): the node itself needs no port; do not add one"],
+    [
+      { id: 1, name: "x", kind: PortKind.pod, mtuBytes: 1500 },
+      "port 1 (x): the id is taken; remove that port first",
+    ],
+    [
+      { id: -1, name: "x", kind: PortKind.pod, mtuBytes: 1500 },
+      "port -1 (x): the id must be a whole number from 0 to 65535",
+    ],
+    [
+      { id: 9, name: "x", kind: PortKind.local, mtuBytes: 1500 },
+      "port 9 (x): the node itself needs no port; do not add one",
+    ],
     [{ id: 9, name: "x", kind: PortKind.host, mtuBytes: 1500 }, "port 9 (x): there is a host port already"],
     [{ id: 9, name: "x", kind: PortKind.pod, mtuBytes: 60 }, "port 9 (x): the MTU must be at least 68"],
-    [{ id: 9, name: "x", kind: PortKind.pod, mtuBytes: 1500, ip: POD_C }, "port 9 (x): a port with an address needs a MAC"],
+    [
+      { id: 9, name: "x", kind: PortKind.pod, mtuBytes: 1500, ip: POD_C },
+      "port 9 (x): a port with an address needs a MAC",
+    ],
     [
       { id: 9, name: "x", kind: PortKind.pod, mtuBytes: 1500, ip: h.POD_A, mac: MAC_C },
       "port 9 (x): 172.16.1.2 belongs to another pod; remove that port first",
     ],
-    [{ id: 9, name: "x", kind: PortKind.pod, mtuBytes: 1500, mac: new Uint8Array(5) }, "port 9 (x): the MAC must have 6 bytes"],
+    [
+      { id: 9, name: "x", kind: PortKind.pod, mtuBytes: 1500, mac: new Uint8Array(5) },
+      "port 9 (x): the MAC must have 6 bytes",
+    ],
   ])("refuse %o", (config, message) => {
     expect(() => new h.Harness().datapath.addPort(config)).toThrow(message);
   });
@@ -136,7 +158,10 @@ describe("ports", () => {
 
 describe("the link to the machine", () => {
   const out = (node: h.Harness, sport = 1) =>
-    node.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.HOST, sport, dport: 2, payload: Uint8Array.of(sport) }));
+    node.inject(
+      h.Id.podA,
+      h.udp({ src: h.POD_A, dst: h.HOST, sport, dport: 2, payload: Uint8Array.of(sport) }),
+    );
   const answer = h.arpFrame(2, h.HOST_MAC, h.HOST, h.NODE, h.HOST_PORT_MAC);
 
   it.each([
@@ -165,7 +190,12 @@ describe("the link to the machine", () => {
     const node = new h.Harness();
     const [request] = out(node, 1);
     expect(request.port).toBe(h.Id.host);
-    expect(readArp(request)).toMatchObject({ to: [...BROADCAST], operation: 1, sender: "10.0.0.1", target: "10.0.0.254" });
+    expect(readArp(request)).toMatchObject({
+      to: [...BROADCAST],
+      operation: 1,
+      sender: "10.0.0.1",
+      target: "10.0.0.254",
+    });
     expect(out(node, 2)).toEqual([]);
     expect(node.count("forward:neighbour-pending")).toBe(2);
     const sent = node.raw(h.Id.host, answer);

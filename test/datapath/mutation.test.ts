@@ -5,11 +5,34 @@ import * as h from "./harness.js";
 
 /** Well-formed packets for every kind of port, to start from. */
 const SEEDS: readonly (readonly [port: number, packet: Uint8Array, peer: number])[] = [
-  [h.Id.podA, h.tcp({ src: h.POD_A, dst: h.VIP, sport: 4000, dport: 80, flags: TcpFlag.syn, payload: new Uint8Array(20) }), 0],
-  [h.Id.podA, h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 4000, dport: 53, payload: new Uint8Array(9) }), 0],
+  [
+    h.Id.podA,
+    h.tcp({
+      src: h.POD_A,
+      dst: h.VIP,
+      sport: 4000,
+      dport: 80,
+      flags: TcpFlag.syn,
+      payload: new Uint8Array(20),
+    }),
+    0,
+  ],
+  [
+    h.Id.podA,
+    h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 4000, dport: 53, payload: new Uint8Array(9) }),
+    0,
+  ],
   [h.Id.podB, h.echo({ src: h.POD_B, dst: h.NODE, icmpId: 1, icmpSeq: 2, payload: new Uint8Array(30) }), 0],
-  [h.Id.host, h.udp({ src: h.HOST, dst: h.NODE, sport: 4000, dport: 30_001, payload: new Uint8Array(1465) }), 0],
-  [h.Id.overlay, h.tcp({ src: h.REMOTE_POD, dst: h.POD_A, sport: 8080, dport: 4000, flags: TcpFlag.syn | TcpFlag.ack }), h.PEER_2],
+  [
+    h.Id.host,
+    h.udp({ src: h.HOST, dst: h.NODE, sport: 4000, dport: 30_001, payload: new Uint8Array(1465) }),
+    0,
+  ],
+  [
+    h.Id.overlay,
+    h.tcp({ src: h.REMOTE_POD, dst: h.POD_A, sport: 8080, dport: 4000, flags: TcpFlag.syn | TcpFlag.ack }),
+    h.PEER_2,
+  ],
   [h.Id.nodenet, h.udp({ src: h.NODE_2, dst: h.NODE, sport: 1, dport: 30_001 }), h.PEER_2],
 ];
 
@@ -59,7 +82,10 @@ describe("mutated packets", () => {
           under.inject(port, packet, { peer, vnet });
           received++;
         }
-        const counted = Object.values(under.datapath.counters.export()).reduce((sum, count) => sum + count, 0);
+        const counted = Object.values(under.datapath.counters.export()).reduce(
+          (sum, count) => sum + count,
+          0,
+        );
         expect(counted).toBeGreaterThanOrEqual(received);
         expect(under.datapath.conntrackRecords().length).toBeLessThanOrEqual(received);
       }),

@@ -76,7 +76,11 @@ describe.each(FORMS)("NAT of %s with a %s checksum", (...form) => {
 
   it("masquerades what comes in from outside through a node port", () => {
     const node = new h.Harness();
-    node.services.put(form[0] === "tcp" ? TCP : UDP, h.NODE, 30_001, { ip: h.REMOTE_POD, port: 8080, masquerade: true });
+    node.services.put(form[0] === "tcp" ? TCP : UDP, h.NODE, 30_001, {
+      ip: h.REMOTE_POD,
+      port: 8080,
+      masquerade: true,
+    });
     node.learnHost();
     const out = h.only(put(node, h.Id.host, { src: h.HOST, dst: h.NODE, sport: 5000, dport: 30_001 }, form));
     expect(out.port).toBe(h.Id.overlay);
@@ -111,7 +115,10 @@ describe.each(FORMS)("NAT of %s with a %s checksum", (...form) => {
     const answer = (dport: number) =>
       h.only(put(node, h.Id.host, { src: dst, dst: h.NODE, sport: 53, dport }, form, syn | ack));
     expect(answer(4000)).toMatchObject({ port: h.Id.podA, packet: { dst: "172.16.1.2", dport: 4000 } });
-    expect(answer(second.packet.sport)).toMatchObject({ port: h.Id.podB, packet: { dst: "172.16.1.3", dport: 4000 } });
+    expect(answer(second.packet.sport)).toMatchObject({
+      port: h.Id.podB,
+      packet: { dst: "172.16.1.3", dport: 4000 },
+    });
   });
 
   it("gives way with another source port when the endpoint already talks to that tuple", () => {
@@ -121,7 +128,10 @@ describe.each(FORMS)("NAT of %s with a %s checksum", (...form) => {
     expect(out.packet).toMatchObject({ src: "172.16.1.2", dst: "172.16.2.9", dport: 8080 });
     expect(out.packet.sport).not.toBe(4000);
     const back = { src: h.REMOTE_POD, dst: h.POD_A, sport: 8080, dport: out.packet.sport };
-    expect(h.only(put(node, h.Id.overlay, back, form, syn | ack)).packet).toMatchObject({ sport: 80, dport: 4000 });
+    expect(h.only(put(node, h.Id.overlay, back, form, syn | ack)).packet).toMatchObject({
+      sport: 80,
+      dport: 4000,
+    });
   });
 });
 
@@ -196,7 +206,13 @@ describe("UDP checksums", () => {
     const services = new h.TableServices().put(UDP, h.VIP, 80, { ip: h.REMOTE_POD, port: 8080 });
     const node = new h.Harness({}, services);
     // The payload word that makes the rewritten datagram sum up to 0xffff.
-    const rewritten = h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 4000, dport: 8080, payload: Uint8Array.of(0, 0) });
+    const rewritten = h.udp({
+      src: h.POD_A,
+      dst: h.REMOTE_POD,
+      sport: 4000,
+      dport: 8080,
+      payload: Uint8Array.of(0, 0),
+    });
     const payload = rewritten.slice(26, 28);
     const packet = h.udp({ ...ends, payload });
     expect(h.only(node.inject(h.Id.podA, packet)).packet).toMatchObject({ dport: 8080, l4Checksum: 0xffff });
@@ -245,18 +261,40 @@ describe("super-packets", () => {
     const { packet, vnet } = offload(whole, { link: h.ETHERNET, segmentBytes: 1432 });
     const out = h.only(node.inject(h.Id.podA, packet, { vnet }));
     expect(out.packet).toMatchObject({ dst: "172.16.2.9", dport: 8080, length: 60_040 });
-    expect(readVnet(out.vnet)).toEqual({ flags: 1, gsoType: 1, hdrLen: 40, gsoSize: 1432, start: 20, offset: 16 });
+    expect(readVnet(out.vnet)).toEqual({
+      flags: 1,
+      gsoType: 1,
+      hdrLen: 40,
+      gsoSize: 1432,
+      start: 20,
+      offset: 16,
+    });
     const back = h.tcp({ src: h.REMOTE_POD, dst: h.POD_A, sport: 8080, dport: 4000, flags: ack, payload });
     const merged = offload(back, { link: 0, segmentBytes: 1432 });
     const reply = h.only(node.inject(h.Id.overlay, merged.packet, { vnet: merged.vnet, peer: h.PEER_2 }));
-    expect(readVnet(reply.vnet)).toEqual({ flags: 1, gsoType: 1, hdrLen: 54, gsoSize: 1432, start: 34, offset: 16 });
+    expect(readVnet(reply.vnet)).toEqual({
+      flags: 1,
+      gsoType: 1,
+      hdrLen: 54,
+      gsoSize: 1432,
+      start: 34,
+      offset: 16,
+    });
     expect(reply.packet).toMatchObject({ src: "10.254.0.10", sport: 80 });
   });
 
   it("get fragmentation-needed when a segment is too large", () => {
     const node = new h.Harness();
     const payload = new Uint8Array(20_000);
-    const whole = h.tcp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 1, dport: 2, flags: ack, payload, dontFragment: true });
+    const whole = h.tcp({
+      src: h.POD_A,
+      dst: h.REMOTE_POD,
+      sport: 1,
+      dport: 2,
+      flags: ack,
+      payload,
+      dontFragment: true,
+    });
     const { packet, vnet } = offload(whole, { link: h.ETHERNET, segmentBytes: 1433 });
     const sent = h.only(node.inject(h.Id.podA, packet, { vnet }));
     expect(sent.packet).toMatchObject({ icmpType: 3, icmpCode: 4, nextHopMtu: 1472, length: 576 });

@@ -26,12 +26,17 @@ export function offload(whole: Uint8Array, { link, segmentBytes = 0 }: OffloadOp
   const headerBytes = link + 20 + (isTcp ? (packet[32] >> 4) * 4 : 8);
   const start = link + 20;
   const gsoType = segmentBytes === 0 ? 0 : isTcp ? 1 : 5;
-  const littleEndian = [headerBytes, segmentBytes, start, field].flatMap((value) => [value & 255, value >> 8]);
+  const littleEndian = [headerBytes, segmentBytes, start, field].flatMap((value) => [
+    value & 255,
+    value >> 8,
+  ]);
   return { packet, vnet: Uint8Array.from([1, gsoType, ...littleEndian]) };
 }
 
 /** The fields of a virtio_net_hdr. */
-export function readVnet(vnet: Uint8Array): Record<"flags" | "gsoType" | "hdrLen" | "gsoSize" | "start" | "offset", number> {
+export function readVnet(
+  vnet: Uint8Array,
+): Record<"flags" | "gsoType" | "hdrLen" | "gsoSize" | "start" | "offset", number> {
   const at = (offset: number) => vnet[offset] + vnet[offset + 1] * 256;
   return { flags: vnet[0], gsoType: vnet[1], hdrLen: at(2), gsoSize: at(4), start: at(6), offset: at(8) };
 }

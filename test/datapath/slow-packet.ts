@@ -102,7 +102,10 @@ function checkTransport(packet: Uint8Array, header: number, protocol: number, pa
   const pseudo = pseudoHeader(packet, protocol, l4.length);
   if (partialAt >= 0) {
     must(partialAt === header, "csum_start");
-    must(word(l4, at) % 0xffff === slowSum(pseudo) % 0xffff, "partial checksum is not the pseudo-header's sum");
+    must(
+      word(l4, at) % 0xffff === slowSum(pseudo) % 0xffff,
+      "partial checksum is not the pseudo-header's sum",
+    );
     return;
   }
   if (protocol === UDP && word(l4, at) === 0) return;

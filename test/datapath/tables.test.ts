@@ -1,15 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "../../src/datapath/conntrack/flow-table.js";
+import {
+  FlowTable,
+  Meta,
+  REPLY_TUPLE,
+  WORDS_PER_ENTRY,
+  Word,
+} from "../../src/datapath/conntrack/flow-table.js";
 import { Labels } from "../../src/datapath/conntrack/labels.js";
 import { FragmentCache } from "../../src/datapath/fragments.js";
+import { PortKind } from "../../src/datapath/index.js";
 import { MacTable } from "../../src/datapath/mac-table.js";
 import { Packet } from "../../src/datapath/packet.js";
 import { Port } from "../../src/datapath/ports.js";
 import { TokenBucket } from "../../src/datapath/rate-limit.js";
 import { type Route, RouteTable } from "../../src/datapath/routes.js";
 import { NO_ROOM, Scratch } from "../../src/datapath/scratch.js";
-import { PortKind } from "../../src/datapath/index.js";
 import * as h from "./harness.js";
 
 type Key = readonly [protocol: number, src: number, dst: number, ports: number];
@@ -101,14 +107,24 @@ describe("RouteTable", () => {
 
   it("finds the longest prefix like a search through all", () => {
     fc.assert(
-      fc.property(fc.array(route, { maxLength: 60 }), fc.array(fc.nat(0xffffffff)), fc.nat(59), (prefixes, addresses, gone) => {
-        const table = new RouteTable();
-        for (const [i, prefix] of prefixes.entries()) table.put({ prefix, port: i, nextHop: i });
-        if (prefixes[gone] !== undefined) expect(table.delete(prefixes[gone])).toBe(true);
-        const all = table.list();
-        const edges = prefixes.flatMap(({ address, length }) => [address, address + 2 ** (32 - length) - 1, (address - 1) >>> 0]);
-        for (const address of [...addresses, ...edges]) expect(table.lookup(address)).toEqual(slowLookup(all, address));
-      }),
+      fc.property(
+        fc.array(route, { maxLength: 60 }),
+        fc.array(fc.nat(0xffffffff)),
+        fc.nat(59),
+        (prefixes, addresses, gone) => {
+          const table = new RouteTable();
+          for (const [i, prefix] of prefixes.entries()) table.put({ prefix, port: i, nextHop: i });
+          if (prefixes[gone] !== undefined) expect(table.delete(prefixes[gone])).toBe(true);
+          const all = table.list();
+          const edges = prefixes.flatMap(({ address, length }) => [
+            address,
+            address + 2 ** (32 - length) - 1,
+            (address - 1) >>> 0,
+          ]);
+          for (const address of [...addresses, ...edges])
+            expect(table.lookup(address)).toEqual(slowLookup(all, address));
+        },
+      ),
       { numRuns: 100 },
     );
   });
@@ -122,9 +138,9 @@ describe("RouteTable", () => {
     expect(table.hasPeer(2, 6)).toBe(true);
     expect(table.hasPeer(1, 6)).toBe(false);
     expect(table.delete(h.prefix("11.0.0.0/8"))).toBe(false);
-    expect(() => table.put({ prefix: { address: h.ip("10.0.0.1"), length: 8 }, port: 1, nextHop: 0 })).toThrow(
-      "route to 10.0.0.1/8: not a network address; clear its host bits",
-    );
+    expect(() =>
+      table.put({ prefix: { address: h.ip("10.0.0.1"), length: 8 }, port: 1, nextHop: 0 }),
+    ).toThrow("route to 10.0.0.1/8: not a network address; clear its host bits");
   });
 });
 
@@ -150,7 +166,8 @@ describe("MacTable", () => {
           }
         }
         table.removePort(ports[0]);
-        for (const [m, { port }] of model) if (port === ports[0]) expect(table.lookup(mac(m), 0, now)).toBeUndefined();
+        for (const [m, { port }] of model)
+          if (port === ports[0]) expect(table.lookup(mac(m), 0, now)).toBeUndefined();
       }),
       { numRuns: 40 },
     );

@@ -82,9 +82,16 @@ describe("observations", () => {
   it("give a packet one id on every node it crosses", () => {
     const first = tracing(new h.TableServices().put(17, h.VIP, 53, WEB));
     const second = tracing();
-    const sent = h.only(first.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.VIP, sport: 9, dport: 53, id: 77 })));
+    const sent = h.only(
+      first.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.VIP, sport: 9, dport: 53, id: 77 })),
+    );
     // Node 2, seen from here as node 1: its peer is the one that owns the source's subnet.
-    const addresses = { ...h.ADDRESSES, podSubnet: h.prefix("172.16.2.0/24"), bridgeIp: 0xac100201, overlayIp: 0xac100200 };
+    const addresses = {
+      ...h.ADDRESSES,
+      podSubnet: h.prefix("172.16.2.0/24"),
+      bridgeIp: 0xac100201,
+      overlayIp: 0xac100200,
+    };
     second.datapath.setAddresses(addresses);
     second.datapath.routes.put({ prefix: h.prefix("172.16.1.0/24"), port: h.Id.overlay, nextHop: h.PEER_2 });
     second.inject(h.Id.overlay, sent.frame, { peer: h.PEER_2 });
@@ -121,11 +128,27 @@ describe("observations", () => {
     node.inject(h.Id.podA, h.echo({ src: h.POD_A, dst: h.ADDRESSES.bridgeIp, icmpId: 5, icmpSeq: 3 }));
     node.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.POD_B, sport: 1, dport: 2 }), { to: h.MAC_B });
     const [request, reply, bridged] = node.trace.seen;
-    expect(request).toMatchObject({ verdict: "deliver", info: "echo request seq 3", before: { sport: 5, dport: 0x800 } });
+    expect(request).toMatchObject({
+      verdict: "deliver",
+      info: "echo request seq 3",
+      before: { sport: 5, dport: 0x800 },
+    });
     expect(request.stages.map(stageText).at(-1)).toBe("local deliver");
-    expect(reply).toMatchObject({ inPort: "local", outPort: "default/a", info: "echo reply seq 3", reply: true });
+    expect(reply).toMatchObject({
+      inPort: "local",
+      outPort: "default/a",
+      info: "echo reply seq 3",
+      reply: true,
+    });
     expect(bridged).toMatchObject({ verdict: "forward", reason: "bridged", outPort: "default/b", ttl: 64 });
-    expect(bridged.stages.map(({ hook }) => hook)).toEqual(["ingress", "conntrack", "prerouting", "forward", "postrouting", "egress"]);
+    expect(bridged.stages.map(({ hook }) => hook)).toEqual([
+      "ingress",
+      "conntrack",
+      "prerouting",
+      "forward",
+      "postrouting",
+      "egress",
+    ]);
   });
 
   it("say where a packet was stopped", () => {
@@ -134,7 +157,9 @@ describe("observations", () => {
     node.inject(h.Id.podA, h.udp({ ...ends, src: h.POD_B }));
     node.inject(h.Id.podA, h.tcp({ ...ends, flags: 0 }));
     node.inject(h.Id.podA, h.udp({ ...ends, ttl: 1 }));
-    const stops = node.trace.seen.filter(({ inPort }) => inPort !== "local").map(({ ctState, stages }) => [ctState, stageText(stages.at(-1)!)]);
+    const stops = node.trace.seen
+      .filter(({ inPort }) => inPort !== "local")
+      .map(({ ctState, stages }) => [ctState, stageText(stages.at(-1)!)]);
     expect(stops).toEqual([
       ["UNTRACKED", "ingress drop invalid-source-ip"],
       ["INVALID", "conntrack drop ct-invalid"],

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { askApi } from "../../cluster/index.js";
 import type { Pod } from "../../kube/index.js";
 import { CliError, findLab, kubeClient, type Lab } from "../context.js";
-import { runInherited } from "./host.js";
+import { runInherited, withoutDashes } from "./host.js";
 
 export function define(command: Command): void {
   command
@@ -19,7 +19,7 @@ export function define(command: Command): void {
       const lab = findLab(options.lab);
       const spec = await execSpec(lab, options.namespace, pod.replace(/^pods?\//, ""), options.container);
       const env = { ...spec.env, ...(process.env.TERM ? { TERM: process.env.TERM } : {}) };
-      process.exitCode = await runInherited([...spec.enter, ...words], env);
+      process.exitCode = await runInherited([...spec.enter, ...withoutDashes(words)], env);
     });
 }
 

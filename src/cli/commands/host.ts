@@ -11,8 +11,13 @@ export function define(command: Command): void {
     .addHelpText("after", "\nExample: podwire host -- curl http://10.0.0.11:30001/\nEnds with the command's own exit code.")
     .action(async (words: string[], options: { lab?: string }) => {
       const { record } = findLab(options.lab);
-      process.exitCode = await runInherited([...enterHost(record.netns), ...words]);
+      process.exitCode = await runInherited([...enterHost(record.netns), ...withoutDashes(words)]);
     });
+}
+
+/** A command line without the `--` that set it apart. */
+export function withoutDashes(words: readonly string[]): readonly string[] {
+  return words[0] === "--" ? words.slice(1) : words;
 }
 
 /** Runs a program on this terminal; resolves with its exit code, 128 + signal when one ended it. */
