@@ -17,11 +17,9 @@ export { HttpKubeClient, type HttpKubeClientOptions } from "./client/http.js";
 export { Informer, type InformerHandlers, type InformerOptions } from "./client/informer.js";
 export { retryOnConflict } from "./client/retry.js";
 export * from "./objects.js";
-export { RESOURCES, type ResourceInfo, resourceInfo, resourceOf } from "./resources.js";
+export { RESOURCES, type ResourceInfo, resourceOf } from "./resources.js";
 export {
   formatSelector,
-  labelSelectorRequirements,
-  mapRequirements,
   matchesAll,
   matchesLabels,
   parseLabelSelector,

@@ -1,4 +1,6 @@
 /** Kubernetes object types under short names; the one place that knows where `kubernetes-types` keeps them. */
+
+export type { ReplicaSet } from "kubernetes-types/apps/v1.d.ts";
 export type {
   Container,
   ContainerPort,
@@ -17,6 +19,5 @@ export type {
   Service,
   ServicePort,
 } from "kubernetes-types/core/v1.d.ts";
-export type { ReplicaSet } from "kubernetes-types/apps/v1.d.ts";
 export type { Endpoint, EndpointPort, EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
 export type { LabelSelector, ListMeta, ObjectMeta, OwnerReference } from "kubernetes-types/meta/v1.d.ts";

@@ -1,6 +1,7 @@
 /** The resources that the API server serves: what discovery, routing and the clients know about each. */
-import { StatusError } from "./types.js";
+
 import type { ResourceName } from "./types.js";
+import { StatusError } from "./types.js";
 
 export type Subresource = "status" | "scale";
 

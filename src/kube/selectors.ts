@@ -2,8 +2,9 @@
  * Label selectors: the string form of queries (`a=b,c!=d,e in (x,y),!f`) and LabelSelector objects. Semantics and
  * messages of apimachinery pkg/labels/selector.go; its Gt and Lt exist for node affinity only and are left out.
  */
-import type { LabelSelector } from "./objects.js";
+
 import { labelValue, qualifiedName } from "./names.js";
+import type { LabelSelector } from "./objects.js";
 import { badRequest, goValue } from "./status.js";
 
 export type Labels = Readonly<Record<string, string>>;
@@ -17,19 +18,21 @@ export interface Requirement {
 
 /** Whether the labels satisfy all terms; no terms choose everything. */
 export function matchesAll(requirements: readonly Requirement[], labels: Labels = {}): boolean {
-  return requirements.every(({ key, operator, values }) => {
-    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-    switch (operator) {
-      case "in":
-        return value !== undefined && values.includes(value);
-      case "notin":
-        return value === undefined || !values.includes(value);
-      case "exists":
-        return value !== undefined;
-      case "!":
-        return value === undefined;
-    }
-  });
+  return requirements.every((requirement) => matchesOne(requirement, labels));
+}
+
+function matchesOne({ key, operator, values }: Requirement, labels: Labels): boolean {
+  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+  switch (operator) {
+    case "in":
+      return value !== undefined && values.includes(value);
+    case "notin":
+      return value === undefined || !values.includes(value);
+    case "exists":
+      return value !== undefined;
+    case "!":
+      return value === undefined;
+  }
 }
 
 /**

@@ -160,7 +160,7 @@ export function goValue(value: unknown): string {
     return `[]string{${strings(value)}}`;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     const entries = Object.entries(value);
-    if (entries.every(([, one]) => typeof one === "string")) {
+    if (entries.length > 0 && entries.every(([, one]) => typeof one === "string")) {
       return `map[string]string{${entries.map((pair) => pair.map((one) => JSON.stringify(one)).join(":")).join(", ")}}`;
     }
   }

@@ -65,7 +65,11 @@ export interface Status {
     readonly group?: string;
     readonly kind?: string;
     readonly uid?: string;
-    readonly causes?: readonly { readonly reason: string; readonly message: string; readonly field: string }[];
+    readonly causes?: readonly {
+      readonly reason: string;
+      readonly message: string;
+      readonly field: string;
+    }[];
     readonly retryAfterSeconds?: number;
   };
   readonly code?: number;
@@ -86,7 +90,12 @@ export interface KubeClient {
   create<T extends KubeObject>(resource: ResourceName, object: T): Promise<T>;
   /** Replaces; a `metadata.resourceVersion` that is not the stored one is refused with Conflict (409). */
   update<T extends KubeObject>(resource: ResourceName, object: T, subresource?: "status"): Promise<T>;
-  delete(resource: ResourceName, namespace: string | undefined, name: string, options?: DeleteOptions): Promise<void>;
+  delete(
+    resource: ResourceName,
+    namespace: string | undefined,
+    name: string,
+    options?: DeleteOptions,
+  ): Promise<void>;
   /** Ends when the server ends it or the signal aborts. An ERROR event with code 410 means: list again. */
   watch<T extends KubeObject>(resource: ResourceName, options?: WatchOptions): AsyncIterable<WatchEvent<T>>;
 }

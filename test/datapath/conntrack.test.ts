@@ -192,7 +192,7 @@ describe("entries", () => {
   });
 
   it("picked up in the middle live for 300 s until the other side is heard", () => {
-    const flow = new Flow().out(ack);
+    const flow = new Flow().out(ack).out(ack);
     expect(flow.record).toMatchObject({
       state: "ESTABLISHED",
       timeoutSeconds: 300,

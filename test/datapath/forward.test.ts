@@ -101,6 +101,9 @@ describe("forwarding", () => {
     expect(
       node.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.ip("224.0.0.251"), sport: 1, dport: 2 })),
     ).toEqual([]);
+    const expired = h.udp({ src: h.HOST, dst: h.POD_A, sport: 1, dport: 2, ttl: 1 });
+    node.learnHost();
+    expect(node.inject(h.Id.host, expired, { to: h.mac("ff:ff:ff:ff:ff:ff") })).toEqual([]);
     expect(node.count("drop:multicast")).toBe(2);
   });
 

@@ -53,6 +53,13 @@ describe("ARP of pods", () => {
     expect(node.datapath.counters.export()).toEqual({ "forward:flooded": 1, "forward:bridged": 1 });
   });
 
+  it("lets probes for a free address through (RFC 5227)", () => {
+    const node = new h.Harness();
+    expect(node.raw(h.Id.podA, h.arpFrame(1, h.MAC_A, 0, h.POD_A)).map(({ port }) => port)).toEqual([
+      h.Id.podB,
+    ]);
+  });
+
   it("is refused when it claims somebody else's address", () => {
     const node = new h.Harness();
     expect(node.raw(h.Id.podA, h.arpFrame(2, h.MAC_A, h.POD_B, h.POD_B))).toEqual([]);

@@ -23,9 +23,9 @@ type Key = readonly [protocol: number, src: number, dst: number, ports: number];
 /** Few values, so that keys meet again and slots collide. */
 const key = fc.tuple(
   fc.constantFrom(6, 17),
-  fc.constantFrom(1, 0x0a000001, 0xffffffff),
+  fc.constantFrom(1, 0xffffffff),
   fc.constantFrom(2, 0x80000000),
-  fc.integer({ min: 0, max: 40 }),
+  fc.integer({ min: 0, max: 8 }),
 );
 
 function insert(table: FlowTable, original: Key, reply: Key): number {
@@ -45,31 +45,38 @@ const replyOf = ([protocol, src, dst, ports]: Key): Key => [protocol, dst + 77, 
 describe("FlowTable", () => {
   it("does what a map does, whatever comes and goes", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.boolean(), key), { maxLength: 300 }), fc.integer(), (steps, seed) => {
-        const capacity = 24;
-        const table = new FlowTable(capacity, seed, ~seed);
-        const model = new Map<string, number>();
-        for (const [adds, tuple] of steps) {
-          const known = model.get(String(tuple));
-          if (!adds && known !== undefined) {
-            table.remove(known);
-            model.delete(String(tuple));
-          } else if (adds && known === undefined) {
-            const entry = insert(table, tuple, replyOf(tuple));
-            expect(entry === 0).toBe(model.size === capacity);
-            if (entry !== 0) model.set(String(tuple), entry);
+      fc.property(
+        fc.array(fc.tuple(fc.boolean(), key), { minLength: 100, maxLength: 200 }),
+        fc.integer(),
+        (steps, seed) => {
+          const capacity = 24;
+          const table = new FlowTable(capacity, seed, ~seed);
+          const model = new Map<string, number>();
+          for (const [adds, tuple] of steps) {
+            const known = model.get(String(tuple));
+            if (!adds && known !== undefined) {
+              table.remove(known);
+              model.delete(String(tuple));
+            } else if (adds && known === undefined) {
+              const entry = insert(table, tuple, replyOf(tuple));
+              expect(entry === 0).toBe(model.size === capacity);
+              if (entry !== 0) model.set(String(tuple), entry);
+            }
+            const lost = [...model].filter(([text, entry]) => {
+              const present = text.split(",").map(Number) as unknown as Key;
+              return (
+                table.find(...present) !== entry * 2 || table.find(...replyOf(present)) !== entry * 2 + 1
+              );
+            });
+            expect(lost).toEqual([]);
+            const now = model.get(String(tuple));
+            expect(table.find(...tuple)).toBe(now === undefined ? 0 : now * 2);
+            expect(table.count).toBe(model.size);
           }
-          const now = model.get(String(tuple));
-          expect(table.find(...tuple)).toBe(now === undefined ? 0 : now * 2);
-          expect(table.find(...replyOf(tuple))).toBe(now === undefined ? 0 : now * 2 + 1);
-          expect(table.count).toBe(model.size);
-        }
-        for (const [text, entry] of model) {
-          expect(table.find(...(text.split(",").map(Number) as unknown as Key))).toBe(entry * 2);
-          expect(table.isLive(entry)).toBe(true);
-        }
-      }),
-      { numRuns: 60 },
+          for (const entry of model.values()) expect(table.isLive(entry)).toBe(true);
+        },
+      ),
+      { numRuns: 40 },
     );
   });
 

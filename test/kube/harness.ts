@@ -70,7 +70,10 @@ export const controller = (name: string, replicas: number): ReplicationControlle
   metadata: { name, namespace: "default" },
   spec: {
     replicas,
-    template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: "main", image: "echo:1" }] } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { containers: [{ name: "main", image: "echo:1" }] },
+    },
   },
 });
 

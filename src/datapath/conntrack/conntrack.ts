@@ -1,4 +1,9 @@
-/** Connection tracking: finds or begins the connection of a packet, and what its addresses have to become. */
+/**
+ * Connection tracking: finds or begins the connection of a packet, and what its addresses have to become.
+ * Transport checksums are verified where a wrong one would do harm here: on first packets, on TCP segments that change
+ * the state, and on ICMP errors. Elsewhere a wrong checksum stays wrong through incremental updates, and the receiver
+ * finds it.
+ */
 import { IpProtocol, TcpFlag } from "../../wire/index.js";
 import { CtState, type Packet } from "../packet.js";
 import { CONTINUE, Verdict } from "../verdicts.js";

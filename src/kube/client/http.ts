@@ -1,6 +1,5 @@
 /** The API over HTTP: a Unix socket, or a base URL with a bearer token. Speaks to any Kubernetes API server. */
-import { Agent, type ClientRequest, type IncomingMessage, request, type RequestOptions } from "node:http";
-import { createInterface } from "node:readline";
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import { type ResourceInfo, resourceInfo } from "../resources.js";
 import { failure } from "../status.js";
 import {
@@ -104,11 +103,15 @@ export class HttpKubeClient implements KubeClient {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...this.#target.headers,
-      ...(text === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(text) }),
+      ...(text === undefined
+        ? {}
+        : { "content-type": "application/json", "content-length": Buffer.byteLength(text) }),
     };
     const sent = request({ ...this.#target, agent: this.#agent, method, path, headers });
     sent.setTimeout(REQUEST_TIMEOUT_MS, () => {
-      sent.destroy(new Error(`the API server did not answer ${method} ${path} in ${REQUEST_TIMEOUT_MS / 1000} s`));
+      sent.destroy(
+        new Error(`the API server did not answer ${method} ${path} in ${REQUEST_TIMEOUT_MS / 1000} s`),
+      );
     });
     sent.end(text);
     return sent;
@@ -158,19 +161,21 @@ async function failureOf(response: IncomingMessage): Promise<StatusError> {
 
 /** Ends when the server ends the response. @throws when the connection breaks off */
 async function* lines(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
-  const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
-  let broken: Error | undefined;
-  response.once("error", (error) => {
-    broken = error;
-    reader.close();
-  });
-  for await (const line of reader) if (line !== "") yield line;
-  if (broken) throw broken;
+  // The error of a connection that the reader itself has left concerns nobody.
+  response.on("error", () => {});
+  response.setEncoding("utf8");
+  let rest = "";
+  for await (const chunk of response) {
+    const parts = (rest + chunk).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts.filter((line) => line !== "");
+  }
 }
 
 function pathOf(info: ResourceInfo, namespace: string | undefined, name?: string): string {
   const group = info.group === "" ? "/api" : `/apis/${info.group}`;
-  const scope = info.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
+  const scope =
+    info.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
   return `${group}/${info.version}${scope}/${info.name}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`;
 }
 

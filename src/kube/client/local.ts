@@ -59,7 +59,8 @@ export class LocalKubeClient implements KubeClient {
   ): AsyncGenerator<WatchEvent<T>, void, undefined> {
     if (options.signal?.aborted) return;
     // The cache's objects are shared by all watches.
-    for await (const event of await this.#backend.watches.open(resource, options)) yield as(structuredClone(event));
+    for await (const event of await this.#backend.watches.open(resource, options))
+      yield as(structuredClone(event));
   }
 }
 

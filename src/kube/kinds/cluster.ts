@@ -19,7 +19,8 @@ export const NAMESPACE_RULES: KindRules<Namespace> = {
     namespace.spec = { finalizers: [NAMESPACE_FINALIZER] };
     const { metadata } = namespace;
     // The label by which policies choose a namespace by name.
-    if (metadata?.name) metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+    if (metadata?.name)
+      metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
   },
   validate: () => [],
 };

@@ -1,6 +1,6 @@
 /** Endpoints and EndpointSlices (kubernetes pkg/apis/core and pkg/apis/discovery: v1 defaults and validation). */
 import { dnsLabel, dnsSubdomain, ipAddress, isIpv4, isIpv6, nonSpecialIp, portNumber } from "../names.js";
-import type { Endpoint, Endpoints, EndpointSlice } from "../objects.js";
+import type { Endpoint, EndpointSlice, Endpoints } from "../objects.js";
 import { ENDPOINT_SLICE, ENDPOINTS } from "../schemas/core.js";
 import { type FieldError, fieldError } from "../status.js";
 import { oneOf, PROTOCOLS } from "./container.js";
@@ -35,8 +35,7 @@ function validateSubset(subset: Subset, at: string): FieldError[] {
   for (const [index, port] of ports.entries()) {
     const field = `${at}.ports[${index}]`;
     if (!port.name && ports.length > 1) errors.push(required(`${field}.name`));
-    if (port.name)
-      errors.push(...dnsLabel(port.name).map((why) => invalid(`${field}.name`, port.name, why)));
+    if (port.name) errors.push(...dnsLabel(port.name).map((why) => invalid(`${field}.name`, port.name, why)));
     errors.push(...portNumber(port.port ?? 0).map((why) => invalid(`${field}.port`, port.port ?? 0, why)));
     errors.push(...oneOf(`${field}.protocol`, port.protocol, PROTOCOLS));
   }

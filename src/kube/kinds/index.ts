@@ -17,4 +17,4 @@ export const KINDS: Readonly<Record<ResourceName, KindRules>> = {
   endpoints: ENDPOINTS_RULES,
   endpointslices: ENDPOINT_SLICE_RULES,
   events: EVENT_RULES,
-} as unknown as Readonly<Record<ResourceName, KindRules>>;
+};

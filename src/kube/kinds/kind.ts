@@ -19,13 +19,3 @@ export interface KindRules<T extends KubeObject = KubeObject> {
   /** What an update may not change. */
   validateUpdate?(object: T, stored: T): FieldError[];
 }
-
-/** Errors of a rule as errors of a field. */
-export function checkWith(
-  rule: (value: never) => string[],
-  field: string,
-  value: string | number,
-  invalid: (field: string, value: unknown, why: string) => FieldError,
-): FieldError[] {
-  return rule(value as never).map((why) => invalid(field, value, why));
-}

@@ -24,7 +24,9 @@ export const REPLICATION_CONTROLLER_RULES: KindRules<ReplicationController> = {
   },
   validate: ({ spec = {} }) => {
     const { selector, template } = spec;
-    const matches = hasEntries(selector) ? (labels: Record<string, string>) => isPartOf(selector, labels) : undefined;
+    const matches = hasEntries(selector)
+      ? (labels: Record<string, string>) => isPartOf(selector, labels)
+      : undefined;
     return [
       ...(matches ? validateLabels(selector, "spec.selector") : [required("spec.selector")]),
       ...validateReplicas(spec),

@@ -1,5 +1,14 @@
 /** Validation of Services (kubernetes pkg/apis/core/validation/validation.go, ValidateService). */
-import { cidr, dns1035Label, dnsLabel, dnsSubdomain, ipAddress, isIpv4, nonSpecialIp, portNumber } from "../names.js";
+import {
+  cidr,
+  dns1035Label,
+  dnsLabel,
+  dnsSubdomain,
+  ipAddress,
+  isIpv4,
+  nonSpecialIp,
+  portNumber,
+} from "../names.js";
 import type { Service, ServicePort } from "../objects.js";
 import { SERVICE } from "../schemas/core.js";
 import { type FieldError, fieldError } from "../status.js";
@@ -80,7 +89,10 @@ function validateNumbers({ port, protocol, targetPort }: ServicePort, at: string
   return [
     ...portNumber(port ?? 0).map((why) => invalid(`${at}.port`, port ?? 0, why)),
     ...oneOf(`${at}.protocol`, protocol, PROTOCOLS),
-    ...(targetPort === undefined ? [] : validatePortRef(targetPort, `${at}.targetPort`)),
+    // By default it is the port, and then a wrong one is told of once.
+    ...(targetPort === undefined || targetPort === port
+      ? []
+      : validatePortRef(targetPort, `${at}.targetPort`)),
   ];
 }
 
@@ -138,7 +150,11 @@ function validateExternal(spec: Spec): FieldError[] {
     else errors.push(...dnsSubdomain(name).map((why) => invalid("spec.externalName", name, why)));
   }
   if (spec.loadBalancerIP && !isIpv4(spec.loadBalancerIP))
-    errors.push(...ipAddress(spec.loadBalancerIP).map((why) => invalid("spec.loadBalancerIP", spec.loadBalancerIP, why)));
+    errors.push(
+      ...ipAddress(spec.loadBalancerIP).map((why) =>
+        invalid("spec.loadBalancerIP", spec.loadBalancerIP, why),
+      ),
+    );
   const ranges = (spec.loadBalancerSourceRanges ?? []).flatMap((range, index) =>
     cidr(range).map((why) => invalid(`spec.loadBalancerSourceRanges[${index}]`, range, why)),
   );

@@ -59,9 +59,7 @@ export function placeInNamespace(info: ResourceInfo, object: Stored, namespace: 
   const { metadata } = object;
   const wanted = info.namespaced ? (namespace ?? "default") : undefined;
   if (metadata.namespace && metadata.namespace !== wanted)
-    throw badRequest(
-      "the namespace of the provided object does not match the namespace sent on the request",
-    );
+    throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
   if (wanted === undefined) delete metadata.namespace;
   else metadata.namespace = wanted;
 }

@@ -82,7 +82,8 @@ export class NamespaceReaper {
     let left = namespace.metadata.finalizers?.length ?? 0;
     for (const resource of CONTENTS) {
       const { items } = await this.#options.registry.deleteCollection(resource, { namespace: name });
-      if (items.length > 0) left += (await this.#options.registry.list(resource, { namespace: name })).items.length;
+      if (items.length > 0)
+        left += (await this.#options.registry.list(resource, { namespace: name })).items.length;
     }
     return left === 0;
   }

@@ -1,12 +1,24 @@
 /** Create, read, update and delete of objects over the store, with optimistic concurrency on its revisions. */
-import { type Compare, LeaseNotFoundError, type Operation, type Store, type TxnResult } from "../../store/index.js";
-import { KINDS } from "../kinds/index.js";
+import {
+  type Compare,
+  LeaseNotFoundError,
+  type Operation,
+  type Store,
+  type TxnResult,
+} from "../../store/index.js";
 import { matchesFields, parseFieldSelector } from "../fields.js";
+import { KINDS } from "../kinds/index.js";
 import type { Service } from "../objects.js";
 import { type ResourceInfo, resourceInfo } from "../resources.js";
 import { matchesAll, parseLabelSelector } from "../selectors.js";
 import { alreadyExists, badRequest, failure, fieldError, forbidden, notFound } from "../status.js";
-import { type DeleteOptions, type KubeList, type ListOptions, type ResourceName, StatusError } from "../types.js";
+import {
+  type DeleteOptions,
+  type KubeList,
+  type ListOptions,
+  type ResourceName,
+  StatusError,
+} from "../types.js";
 import {
   checkPreconditions,
   decodeBody,
@@ -159,7 +171,10 @@ export class Registry {
    * Deletes, or marks for deletion; `removed` says which.
    * @throws StatusError (403, 404, 409, 422)
    */
-  async delete(place: ObjectPlace, options: DeleteOptions = {}): Promise<{ object: Stored; removed: boolean }> {
+  async delete(
+    place: ObjectPlace,
+    options: DeleteOptions = {},
+  ): Promise<{ object: Stored; removed: boolean }> {
     const info = resourceInfo(place.resource);
     const key = keyOf(info, place.namespace, place.name);
     checkPropagation(options);
@@ -219,7 +234,12 @@ export class Registry {
   ): Promise<TxnResult> {
     const { store, services } = this.#options;
     const put = (lease = "0"): Promise<TxnResult> => {
-      const operation: Operation = { type: "put", key, value: encode(canonical(KINDS[info.name].schema, next)), lease };
+      const operation: Operation = {
+        type: "put",
+        key,
+        value: encode(canonical(KINDS[info.name].schema, next)),
+        lease,
+      };
       return store.txn(compares, [operation]);
     };
     if (info.name === "services") {

@@ -1,14 +1,15 @@
 /** The `scale` subresource: autoscaling/v1 Scale as a view of what keeps replicas. */
+
+import { KINDS } from "../kinds/index.js";
 import type { ReplicaSet, ReplicationController } from "../objects.js";
 import { resourceInfo } from "../resources.js";
 import { decode } from "../schema.js";
 import { SCALE } from "../schemas/core.js";
 import { formatSelector, labelSelectorRequirements, mapRequirements } from "../selectors.js";
 import { badRequest, fieldError, invalid } from "../status.js";
+import { checkPreconditions } from "./admission.js";
 import { canonical, type Meta, type Stored } from "./object.js";
 import type { ObjectPlace, Registry } from "./registry.js";
-import { checkPreconditions } from "./admission.js";
-import { KINDS } from "../kinds/index.js";
 
 export interface Scale extends Stored {
   spec: { replicas?: number };
@@ -48,7 +49,8 @@ export async function updateScale(
   const info = resourceInfo(place.resource);
   const updated = await registry.modify(place, (stored) => {
     const scale = decode(SCALE, change(toScale(stored))).value as Partial<Scale>;
-    if (scale.kind !== "Scale") throw badRequest(`a Scale of autoscaling/v1 is wanted, not kind "${scale.kind ?? ""}"`);
+    if (scale.kind !== "Scale")
+      throw badRequest(`a Scale of autoscaling/v1 is wanted, not kind "${scale.kind ?? ""}"`);
     checkPreconditions(info, stored, scale.metadata ?? {});
     const replicas = scale.spec?.replicas ?? 0;
     if (replicas < 0) {

@@ -95,8 +95,12 @@ export class ServiceAllocator {
   #fillClusterIp(spec: Spec, held: Holdings, owner: string): FieldError[] {
     if (!needsClusterIp(spec) || spec.clusterIP === "None") return [];
     if (!spec.clusterIP) {
-      const offset = pickFree(API_OFFSET + 1, this.#network.size - 2, ipBand(this.#network.size), this.#options.random, (one) =>
-        one !== DNS_OFFSET && !this.#ips.has(this.#ipAt(one)),
+      const offset = pickFree(
+        API_OFFSET + 1,
+        this.#network.size - 2,
+        ipBand(this.#network.size),
+        this.#options.random,
+        (one) => one !== DNS_OFFSET && !this.#ips.has(this.#ipAt(one)),
       );
       if (offset === undefined) throw internalError("failed to allocate a serviceIP: range is full");
       spec.clusterIP = this.#ipAt(offset);
@@ -181,7 +185,9 @@ type Ports = NonNullable<Spec["ports"]>;
 
 /** The node port of another protocol on the same port, as for DNS over UDP and TCP. */
 function shareable(ports: Ports, wanted: Ports[number]): number | undefined {
-  const twin = ports.find((one) => one.port === wanted.port && one.nodePort && one.protocol !== wanted.protocol);
+  const twin = ports.find(
+    (one) => one.port === wanted.port && one.nodePort && one.protocol !== wanted.protocol,
+  );
   const clash = ports.some((one) => one.nodePort === twin?.nodePort && one.protocol === wanted.protocol);
   return clash ? undefined : twin?.nodePort;
 }

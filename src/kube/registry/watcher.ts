@@ -62,7 +62,11 @@ function asSeen(event: CacheEvent, selects: (object: Stored) => boolean): WatchE
 }
 
 /** Says up to which version everything has been delivered. */
-export function bookmark(info: ResourceInfo, revision: number, annotations?: Record<string, string>): WatchEvent<Stored> {
+export function bookmark(
+  info: ResourceInfo,
+  revision: number,
+  annotations?: Record<string, string>,
+): WatchEvent<Stored> {
   const metadata = { resourceVersion: String(revision), ...(annotations ? { annotations } : {}) };
   return {
     type: "BOOKMARK",

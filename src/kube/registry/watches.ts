@@ -94,7 +94,9 @@ export class Watches {
 
   /** A version of a store that was replaced would otherwise wait for events that never come. */
   async #checkPast(version: number): Promise<void> {
-    const { revision } = await this.#options.store.range(prefixOf(resourceInfo("namespaces")), { countOnly: true });
+    const { revision } = await this.#options.store.range(prefixOf(resourceInfo("namespaces")), {
+      countOnly: true,
+    });
     if (version <= revision) return;
     const message = `Too large resource version: ${version}, current: ${revision}`;
     const cause = { reason: "ResourceVersionTooLarge", message: "Too large resource version", field: "" };
@@ -102,7 +104,10 @@ export class Watches {
   }
 }
 
-async function* chain<T>(first: readonly T[], rest: AsyncGenerator<T, void>): AsyncGenerator<T, void, undefined> {
+async function* chain<T>(
+  first: readonly T[],
+  rest: AsyncGenerator<T, void>,
+): AsyncGenerator<T, void, undefined> {
   yield* first;
   yield* rest;
 }
@@ -111,7 +116,9 @@ function parseVersion(text: string): number {
   if (text === "") return 0;
   const version = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(version)) return version;
-  throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(text)}: must be a version that the API server gave`);
+  throw badRequest(
+    `resourceVersion: Invalid value: ${JSON.stringify(text)}: must be a version that the API server gave`,
+  );
 }
 
 function timeoutMs(seconds: number | undefined): number {

@@ -1,5 +1,17 @@
 /** Schemas of meta/v1. */
-import { any, boolean, int64, list, map, type StructSchema, string, stringMap, strings, struct, time } from "../schema.js";
+import {
+  any,
+  boolean,
+  int64,
+  list,
+  map,
+  type StructSchema,
+  string,
+  stringMap,
+  strings,
+  struct,
+  time,
+} from "../schema.js";
 
 const OWNER_REFERENCE = struct("OwnerReference", {
   apiVersion: string,
@@ -30,7 +42,9 @@ export const OBJECT_META = struct("ObjectMeta", {
 
 export const LABEL_SELECTOR = struct("LabelSelector", {
   matchLabels: stringMap,
-  matchExpressions: list(struct("LabelSelectorRequirement", { key: string, operator: string, values: strings })),
+  matchExpressions: list(
+    struct("LabelSelectorRequirement", { key: string, operator: string, values: strings }),
+  ),
 });
 
 export const OBJECT_REFERENCE = struct("ObjectReference", {

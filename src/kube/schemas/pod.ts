@@ -1,5 +1,17 @@
 /** Schemas of pods and pod templates; parts that no part of Podwire reads are passed on as they are. */
-import { any, boolean, int32, int64, intOrString, list, string, stringMap, strings, struct, time } from "../schema.js";
+import {
+  any,
+  boolean,
+  int32,
+  int64,
+  intOrString,
+  list,
+  string,
+  stringMap,
+  strings,
+  struct,
+  time,
+} from "../schema.js";
 import { OBJECT_META, objectSchema } from "./meta.js";
 
 const HTTP_GET = struct("HTTPGetAction", {
@@ -82,7 +94,9 @@ const POD_SPEC = struct("PodSpec", {
   volumes: any,
   initContainers: list(CONTAINER),
   containers: list(CONTAINER),
-  ephemeralContainers: list(struct("EphemeralContainer", { ...CONTAINER_FIELDS, targetContainerName: string })),
+  ephemeralContainers: list(
+    struct("EphemeralContainer", { ...CONTAINER_FIELDS, targetContainerName: string }),
+  ),
   restartPolicy: string,
   terminationGracePeriodSeconds: int64,
   activeDeadlineSeconds: int64,

@@ -36,7 +36,8 @@ export async function handle(call: ApiCall): Promise<Answer | undefined> {
   switch (call.request.method) {
     case "GET":
       // Watching one object by its path is the same as by its name.
-      if (!isTrue(call.query.get("watch"))) return { code: 200, body: await call.backend.registry.get(place) };
+      if (!isTrue(call.query.get("watch")))
+        return { code: 200, body: await call.backend.registry.get(place) };
       return watch(call, `metadata.name=${name}`);
     case "PUT": {
       const validation = writeOptions(call.query);

@@ -34,7 +34,8 @@ export interface ApiServer {
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { socketPath, host = "127.0.0.1", port } = options.listen ?? {};
   const { token, extraRoutes, log = () => {} } = options;
-  if (port !== undefined && !token) throw new Error("the API server's TCP port needs a token: set one, or use the Unix socket");
+  if (port !== undefined && !token)
+    throw new Error("the API server's TCP port needs a token: set one, or use the Unix socket");
   const backend = await startBackend(options);
   const servers: Server[] = [];
   const handlerOptions = { backend, extraRoutes, log };

@@ -15,7 +15,10 @@ export async function listen(place: Place, listener: RequestListener): Promise<S
   await new Promise<void>((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => {
       const where = "socketPath" in place ? place.socketPath : `${place.host}:${place.port}`;
-      const why = error.code === "EADDRINUSE" ? "something else listens there; stop it or choose another place" : error.message;
+      const why =
+        error.code === "EADDRINUSE"
+          ? "something else listens there; stop it or choose another place"
+          : error.message;
       reject(new Error(`the API server cannot listen on ${where}: ${why}`));
     };
     server.once("error", fail);

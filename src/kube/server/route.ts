@@ -30,7 +30,9 @@ export function resourceRoute(parts: readonly string[]): ResourceRoute | undefin
   const within = rest[0] === "namespaces" && rest.length > 2 && !isSubresource("namespaces", rest[2]);
   const [namespace, names] = within ? [rest[1], rest.slice(2)] : [undefined, rest];
   const [resource, name, subresource, ...more] = names;
-  const info = RESOURCES.find((one) => one.name === resource && one.group === group && one.version === version);
+  const info = RESOURCES.find(
+    (one) => one.name === resource && one.group === group && one.version === version,
+  );
   if (info === undefined || more.length > 0) return undefined;
   if (within ? !info.namespaced : info.namespaced && name !== undefined) return undefined;
   if (subresource !== undefined && !isSubresource(info.name, subresource)) return undefined;

@@ -46,7 +46,9 @@ async function dispatch(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<Answer | undefined> {
-  const url = URL.canParse(request.url ?? "", "http://server") ? new URL(request.url!, "http://server") : undefined;
+  const url = URL.canParse(request.url ?? "", "http://server")
+    ? new URL(request.url!, "http://server")
+    : undefined;
   if (url === undefined) throw noSuchPath();
   if (await extraRoutes?.(request, response, url)) return undefined;
   const parts = pathParts(url.pathname);
@@ -61,7 +63,11 @@ async function dispatch(
 
 const HEALTH = ["healthz", "livez", "readyz"];
 
-async function general(parts: readonly string[], request: IncomingMessage, backend: Backend): Promise<Answer> {
+async function general(
+  parts: readonly string[],
+  request: IncomingMessage,
+  backend: Backend,
+): Promise<Answer> {
   const [first = ""] = parts;
   const health = parts.length === 1 && HEALTH.includes(first);
   const document = parts.length === 1 && first === "version" ? VERSION : discoveryDocument(parts);
@@ -99,7 +105,11 @@ function send(response: ServerResponse, { code, body, warnings = [] }: Answer): 
   const isText = typeof body === "string";
   const text = isText ? body : `${JSON.stringify(body)}\n`;
   if (response.req.complete === false) response.setHeader("Connection", "close");
-  if (warnings.length > 0) response.setHeader("Warning", warnings.map((text) => `299 - ${JSON.stringify(text)}`));
+  if (warnings.length > 0)
+    response.setHeader(
+      "Warning",
+      warnings.map((text) => `299 - ${JSON.stringify(text)}`),
+    );
   response.writeHead(code, {
     "Content-Type": isText ? "text/plain; charset=utf-8" : "application/json",
     "Content-Length": Buffer.byteLength(text),
