@@ -2,12 +2,20 @@
  * The datapath on real devices: one PacketIo over all TAPs and the two sockets, one Datapath that decides, and the
  * names that tie the two together. JavaScript runs once per batch; what it queues is written when the batch ends.
  */
-import { Datapath, type FrameSink, type NodeAddresses, PortKind, type ServiceResolver, type TraceSink } from "../datapath/index.js";
+
 import { Field, FRAME_STRIDE, openTap, openUdp, PacketIo, type TapDevice, type UdpSocket } from "tun-tap-ts";
+import {
+  Datapath,
+  type FrameSink,
+  type NodeAddresses,
+  PortKind,
+  type ServiceResolver,
+  type TraceSink,
+} from "../datapath/index.js";
 import { parseIpv4, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
-import { podMac, type PodAttacher, type SandboxRecord } from "./pods/sandbox.js";
+import { type PodAttacher, podMac, type SandboxRecord } from "./pods/sandbox.js";
 
 /** IPv4 and UDP header of the overlay's datagrams (flannel's udp backend). */
 const UDP_OVERHEAD_BYTES = 28;
@@ -109,6 +117,8 @@ export class Dataplane implements FrameSink, PodAttacher {
     const port = this.io.addTap(tap);
     this.#names.set(port, "host");
     this.datapath.addPort({ id: port, name: "host", kind: PortKind.host, mtuBytes: NODE_NETWORK_MTU });
+    // The machine is the node network's gateway to everything else; whether it forwards is its own affair.
+    this.datapath.routes.put({ prefix: { address: 0, length: 0 }, port, nextHop: 0 });
   }
 
   attach(sandbox: SandboxRecord): void {
@@ -160,7 +170,8 @@ export class Dataplane implements FrameSink, PodAttacher {
     tx[at + Field.offset] = offset;
     tx[at + Field.length] = length;
     tx[at + Field.peerAddress] = peer;
-    tx[at + Field.peerPort] = port === this.overlayPort ? this.#options.overlayPort : this.#options.config.nodenetPort;
+    tx[at + Field.peerPort] =
+      port === this.overlayPort ? this.#options.overlayPort : this.#options.config.nodenetPort;
     this.#queued++;
   }
 

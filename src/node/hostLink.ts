@@ -34,7 +34,10 @@ export async function claimHostLink(options: HostLinkOptions, journal: OwnedJour
 
 /** Alias of a link, empty when it has none, undefined when there is no such link. */
 async function linkAlias(name: string): Promise<string | undefined> {
-  const links = JSON.parse((await run("ip", ["-j", "link", "show"])) || "[]") as { ifname: string; ifalias?: string }[];
+  const links = JSON.parse((await run("ip", ["-j", "link", "show"])) || "[]") as {
+    ifname: string;
+    ifalias?: string;
+  }[];
   const found = links.find((link) => link.ifname === name);
   return found ? (found.ifalias ?? "") : undefined;
 }

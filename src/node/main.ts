@@ -24,10 +24,17 @@ async function end(code: number, message?: string): Promise<never> {
 }
 
 process.on("uncaughtException", (error) => void end(NodeExit.crash, error.stack ?? error.message));
-process.on("unhandledRejection", (error) => void end(exitCode(error), error instanceof Error ? error.stack : String(error)));
+process.on(
+  "unhandledRejection",
+  (error) => void end(exitCode(error), error instanceof Error ? error.stack : String(error)),
+);
 
 try {
-  const node = await runNode(config, (level, message) => log.log(level, message), (error) => void end(exitCode(error), error.message));
+  const node = await runNode(
+    config,
+    (level, message) => log.log(level, message),
+    (error) => void end(exitCode(error), error.message),
+  );
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => void node.stop().then(() => end(NodeExit.ok)));
   }

@@ -2,19 +2,20 @@
  * One node: flannel's part from the store, kube-proxy's and the kubelet's from the API, and the datapath that they
  * steer. Comes up in that order; store and API may be away at any time, then it goes on with what it knows.
  */
+
+import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import { join } from "node:path";
+import { TunTapError, type UdpSocket } from "tun-tap-ts";
 import type { ConntrackCleaner, Datapath, NodeAddresses } from "../datapath/index.js";
 import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
 import { Proxier } from "../proxy/index.js";
 import { connectStore, type Store } from "../store/index.js";
-import { TunTapError, type UdpSocket } from "tun-tap-ts";
 import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
-import { readFileSync } from "node:fs";
 import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
@@ -42,13 +43,18 @@ export interface RunningNode {
 }
 
 /** Starts a node. `onFatal` is called when it cannot go on. */
-export async function runNode(config: NodeConfig, log: NodeLog, onFatal: (error: Error) => void): Promise<RunningNode> {
+export async function runNode(
+  config: NodeConfig,
+  log: NodeLog,
+  onFatal: (error: Error) => void,
+): Promise<RunningNode> {
   const node = new NodeProcess(config, log, onFatal);
   try {
     await node.start();
   } catch (error) {
     // A setup error's words are for the user; what the devices said is a setup error too.
-    if (error instanceof TunTapError || error instanceof NetworkFullError) throw new NodeSetupError(error.message);
+    if (error instanceof TunTapError || error instanceof NetworkFullError)
+      throw new NodeSetupError(error.message);
     throw error;
   }
   return node;
@@ -85,7 +91,14 @@ class NodeProcess implements RunningNode {
       ipMasq: config.options.ipMasq,
       leaseTtlSeconds: config.lease.ttlSeconds,
       renewMarginSeconds: config.lease.renewMarginSeconds,
-      clock: { now: Date.now, schedule: (delayMs, task) => ((timer) => () => clearTimeout(timer))(setTimeout(task, delayMs)) },
+      clock: {
+        now: Date.now,
+        schedule: (delayMs, task) =>
+          (
+            (timer) => () =>
+              clearTimeout(timer)
+          )(setTimeout(task, delayMs)),
+      },
       random: Math.random,
       log,
       onLost: (reason) => onFatal(new LeaseLostError(reason)),
@@ -103,7 +116,8 @@ class NodeProcess implements RunningNode {
     const dataplane = this.#startDataplane(addresses, network, overlaySocket, nodenetSocket);
     await this.#attachHost(dataplane, addresses);
     this.#overlay.start({
-      put: (prefix, peer) => dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
+      put: (prefix, peer) =>
+        dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
       delete: (prefix) => void dataplane.datapath.routes.delete(prefix),
     });
     await this.#startKubernetes(dataplane, addresses);
@@ -129,7 +143,8 @@ class NodeProcess implements RunningNode {
     nodenetSocket: UdpSocket,
   ): Dataplane {
     const conntrack: ConntrackCleaner = {
-      deleteByOriginalDst: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByOriginalDst(...tuple) ?? 0,
+      deleteByOriginalDst: (...tuple) =>
+        this.#dataplane?.datapath.conntrack.deleteByOriginalDst(...tuple) ?? 0,
       deleteByNat: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByNat(...tuple) ?? 0,
     };
     const proxier = new Proxier({
@@ -157,7 +172,13 @@ class NodeProcess implements RunningNode {
 
   async #attachHost(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
     const { hostTap, hostTapAlias, nodeIp, hostIp } = this.#config;
-    const link: HostLinkOptions = { name: hostTap, alias: hostTapAlias, nodeIp, hostIp, podSubnet: addresses.podSubnet };
+    const link: HostLinkOptions = {
+      name: hostTap,
+      alias: hostTapAlias,
+      nodeIp,
+      hostIp,
+      podSubnet: addresses.podSubnet,
+    };
     try {
       await claimHostLink(link, this.#journal);
     } catch (error) {
@@ -183,18 +204,32 @@ class NodeProcess implements RunningNode {
       images: config.images,
       sandboxes,
       ipam: new PodIpam(subnet),
-      network: { gateway: formatIpv4(addresses.bridgeIp), prefixLength: subnet.length, mtuBytes: dataplane.podMtuBytes },
+      network: {
+        gateway: formatIpv4(addresses.bridgeIp),
+        prefixLength: subnet.length,
+        mtuBytes: dataplane.podMtuBytes,
+      },
       log: this.#log,
     });
     this.#parts.kubelet = kubelet;
     await kubelet.adoptSandboxes();
     services.start();
-    const registration = new NodeRegistration(config, this.#client, `${formatIpv4(subnet.address)}/${subnet.length}`);
+    const registration = new NodeRegistration(
+      config,
+      this.#client,
+      `${formatIpv4(subnet.address)}/${subnet.length}`,
+    );
     registration.start();
     const nodes = this.#followNodes(dataplane);
     const changed = (pod: Pod) => kubelet.reconcile(pod.metadata?.uid ?? "");
     pods.start({ onAdd: changed, onUpdate: changed, onDelete: changed });
-    this.#stops.push(() => services.stop(), () => registration.stop(), () => nodes.stop(), () => pods.stop(), () => kubelet.stop());
+    this.#stops.push(
+      () => services.stop(),
+      () => registration.stop(),
+      () => nodes.stop(),
+      () => pods.stop(),
+      () => kubelet.stop(),
+    );
     void Promise.all([pods.synced, services.services.synced]).then(() => kubelet.start());
   }
 
@@ -202,7 +237,9 @@ class NodeProcess implements RunningNode {
   #followNodes(dataplane: Dataplane): Informer<Node> {
     const nodes = new Informer<Node>(this.#client, "nodes");
     const route = (node: Node, act: (prefix: Prefix, peer: number) => void) => {
-      const ip = parseIpv4(node.status?.addresses?.find((address) => address.type === "InternalIP")?.address ?? "");
+      const ip = parseIpv4(
+        node.status?.addresses?.find((address) => address.type === "InternalIP")?.address ?? "",
+      );
       const peer = parseIpv4(node.metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
       if (node.metadata?.name === this.#config.name || ip === undefined || peer === undefined) return;
       act({ address: ip, length: 32 }, peer);
@@ -210,7 +247,11 @@ class NodeProcess implements RunningNode {
     const { routes } = dataplane.datapath;
     const put = (node: Node) =>
       route(node, (prefix, nextHop) => routes.put({ prefix, port: dataplane.nodenetPort, nextHop }));
-    nodes.start({ onAdd: put, onUpdate: put, onDelete: (node) => route(node, (prefix) => void routes.delete(prefix)) });
+    nodes.start({
+      onAdd: put,
+      onUpdate: put,
+      onDelete: (node) => route(node, (prefix) => void routes.delete(prefix)),
+    });
     return nodes;
   }
 
@@ -223,8 +264,12 @@ class NodeProcess implements RunningNode {
       pid: process.pid,
       phase: this.#phase,
       overlay: this.#overlay.status(),
-      ...(this.#dataplane ? { ports: this.#dataplane.portStats(), datapath: datapathStatus(this.#dataplane.datapath) } : {}),
-      ...(this.#services ? { services: this.#services.proxier.describe(), proxy: this.#services.proxier.metrics() } : {}),
+      ...(this.#dataplane
+        ? { ports: this.#dataplane.portStats(), datapath: datapathStatus(this.#dataplane.datapath) }
+        : {}),
+      ...(this.#services
+        ? { services: this.#services.proxier.describe(), proxy: this.#services.proxier.metrics() }
+        : {}),
       pods: this.#parts.kubelet?.podCount ?? 0,
       memory: { rssBytes: memory.rss, heapUsedBytes: memory.heapUsed },
       uptimeSeconds: Math.round(process.uptime()),
@@ -237,13 +282,19 @@ class NodeProcess implements RunningNode {
 function apiClient(config: NodeConfig): KubeClient {
   const { socketPath, baseUrl, tokenFile } = config.api;
   if (socketPath) return new HttpKubeClient({ socketPath });
-  if (!baseUrl) throw new NodeSetupError("the node's configuration names no API server (api.socketPath or api.baseUrl)");
-  return new HttpKubeClient({ baseUrl, ...(tokenFile ? { token: readFileSync(tokenFile, "utf8").trim() } : {}) });
+  if (!baseUrl)
+    throw new NodeSetupError("the node's configuration names no API server (api.socketPath or api.baseUrl)");
+  return new HttpKubeClient({
+    baseUrl,
+    ...(tokenFile ? { token: readFileSync(tokenFile, "utf8").trim() } : {}),
+  });
 }
 
 function datapathStatus(datapath: Datapath): object {
   const counters = datapath.counters.export();
-  const drops = Object.entries(counters).filter(([name]) => name.startsWith("drop") || name.startsWith("reject"));
+  const drops = Object.entries(counters).filter(
+    ([name]) => name.startsWith("drop") || name.startsWith("reject"),
+  );
   return { conntrack: datapath.conntrack.count, counters, drops: Object.fromEntries(drops) };
 }
 
@@ -254,7 +305,10 @@ function nodeAddresses(config: NodeConfig, network: OverlayNetwork): NodeAddress
     return ip;
   };
   const services = parsePrefix(config.serviceNetwork);
-  if (!services) throw new NodeSetupError(`service network ${config.serviceNetwork} is not a prefix such as 10.254.0.0/16`);
+  if (!services)
+    throw new NodeSetupError(
+      `service network ${config.serviceNetwork} is not a prefix such as 10.254.0.0/16`,
+    );
   return {
     nodeIp: address(config.nodeIp),
     hostIp: address(config.hostIp),

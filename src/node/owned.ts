@@ -157,7 +157,11 @@ export function processStartTime(pid: number): string | undefined {
 }
 
 /** The fields of a `/proc/PID/stat` line that tell processes apart (proc(5)). */
-export function parseStat(stat: string): { readonly pid: number; readonly state?: string; readonly startTime?: string } {
+export function parseStat(stat: string): {
+  readonly pid: number;
+  readonly state?: string;
+  readonly startTime?: string;
+} {
   // Field 2 is the program's name in parentheses and may itself hold blanks and parentheses; field 3 follows it.
   const [state, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return { pid: Number.parseInt(stat, 10), state, startTime: rest[18] };

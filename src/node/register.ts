@@ -91,12 +91,17 @@ export class NodeRegistration {
       if (!done) await this.#register();
       done = true;
       const { name } = this.#config;
-      await this.#client.update<Node>("nodes", { metadata: { name }, status: nodeStatus(this.#config, this.#since) }, "status");
+      await this.#client.update<Node>(
+        "nodes",
+        { metadata: { name }, status: nodeStatus(this.#config, this.#since) },
+        "status",
+      );
     } catch (error) {
       // The object was deleted, or the API server lost it: register again.
       if (error instanceof StatusError && error.status.code === 404) done = false;
     }
-    if (!this.#stopped) this.#timer = setTimeout(() => void this.#beat(done), done ? HEARTBEAT_MS : HEARTBEAT_MS / 4);
+    if (!this.#stopped)
+      this.#timer = setTimeout(() => void this.#beat(done), done ? HEARTBEAT_MS : HEARTBEAT_MS / 4);
   }
 
   async #register(): Promise<void> {
@@ -108,7 +113,11 @@ export class NodeRegistration {
       const found = await this.#client.get<Node>("nodes", undefined, this.#config.name);
       await this.#client.update<Node>("nodes", {
         ...found,
-        metadata: { ...found.metadata, labels: { ...found.metadata?.labels, ...wanted.metadata?.labels }, annotations: { ...found.metadata?.annotations, ...wanted.metadata?.annotations } },
+        metadata: {
+          ...found.metadata,
+          labels: { ...found.metadata?.labels, ...wanted.metadata?.labels },
+          annotations: { ...found.metadata?.annotations, ...wanted.metadata?.annotations },
+        },
         spec: { ...found.spec, ...wanted.spec },
       });
     }

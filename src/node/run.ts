@@ -18,7 +18,8 @@ export function run(command: string, args: readonly string[], input?: string): P
   return new Promise((resolve, reject) => {
     const child = execFile(command, [...args], { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
       if (error) {
-        const text = stderr || (error.code === "ENOENT" ? `${command}: not found; install it first` : error.message);
+        const text =
+          stderr || (error.code === "ENOENT" ? `${command}: not found; install it first` : error.message);
         reject(new CommandError([command, ...args], error.code ?? undefined, text));
       } else resolve(stdout);
     });

@@ -5,7 +5,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
-import { type ConntrackFilter, type Datapath, type Observation } from "../datapath/index.js";
+import type { ConntrackFilter, Datapath, Observation } from "../datapath/index.js";
 import { BatchedLineStream, observationToJson } from "../observe/index.js";
 import { parseIpv4 } from "../wire/index.js";
 import { readLog } from "./logs.js";
@@ -55,7 +55,8 @@ async function route(request: IncomingMessage, response: ServerResponse, parts: 
   if (key === "GET status") return json(response, parts.status());
   if (key === "GET trace") return streamTrace(response, parts.trace);
   if (key === "GET conntrack") return json(response, datapath(parts).conntrackRecords(filter(url)));
-  if (key === "DELETE conntrack") return json(response, { deleted: datapath(parts).deleteConntrack(filter(url)) });
+  if (key === "DELETE conntrack")
+    return json(response, { deleted: datapath(parts).deleteConntrack(filter(url)) });
   if (key === "GET containerLogs") return streamLog(request, response, url, worker(parts, rest), rest[2]);
   if (key === "GET exec") return json(response, execSpec(worker(parts, rest), rest[2]));
   throw new HttpError(404, `no such path: ${url.pathname}`);
@@ -82,7 +83,8 @@ function filter(url: URL): ConntrackFilter {
   const address = (name: string) => {
     const text = url.searchParams.get(name);
     const ip = text === null ? undefined : parseIpv4(text);
-    if (text !== null && ip === undefined) throw new HttpError(400, `${name}: ${text} is not an IPv4 address`);
+    if (text !== null && ip === undefined)
+      throw new HttpError(400, `${name}: ${text} is not an IPv4 address`);
     return ip === undefined ? {} : { [name]: ip };
   };
   const protocol = url.searchParams.get("protocol");
@@ -120,7 +122,8 @@ async function streamLog(
     ...(tail === null ? {} : { tailLines: Number(tail) }),
   };
   for await (const block of readLog(join(pod.containerDir(container), file), options)) {
-    if (!response.write(block)) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+    if (!response.write(block))
+      await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
   }
   response.end();
 }
@@ -128,6 +131,7 @@ async function streamLog(
 /** What a caller on this machine needs to run a command in a container: the way in, and its environment. */
 function execSpec(pod: PodWorker, container: string | undefined): object {
   const enter = pod.enter(container);
-  if (!enter) throw new HttpError(409, `container ${container ?? ""} of pod ${pod.record.name} is not running`);
+  if (!enter)
+    throw new HttpError(409, `container ${container ?? ""} of pod ${pod.record.name} is not running`);
   return { enter, env: pod.environment(container) };
 }

@@ -14,8 +14,20 @@ const VALUES = { podIp: "172.16.5.9", hostIp: "10.0.0.12" };
 
 function podWith(container: Partial<Container>, spec: object = {}): [Pod, Container] {
   const only = { name: "main", image: "podwire/echo", ...container } as Container;
-  const metadata = { name: "web-0", namespace: "shop", uid: "u-1", labels: { app: "web" }, annotations: { "a/b": "c" } };
-  return [{ metadata, spec: { nodeName: "node-1", serviceAccountName: "robot", containers: [only], ...spec } } as Pod, only];
+  const metadata = {
+    name: "web-0",
+    namespace: "shop",
+    uid: "u-1",
+    labels: { app: "web" },
+    annotations: { "a/b": "c" },
+  };
+  return [
+    {
+      metadata,
+      spec: { nodeName: "node-1", serviceAccountName: "robot", containers: [only], ...spec },
+    } as Pod,
+    only,
+  ];
 }
 
 const envOf = (container: Partial<Container>, services: Service[] = [], spec: object = {}) =>
@@ -87,7 +99,7 @@ describe("$(NAME)", () => {
     ["$(constructor)", "$(constructor)"],
     ["$()", "$()"],
     ["$(A", "$(A"],
-    ["$A ${A} $", "$A ${A} $"],
+    [`$A \${A} $`, `$A \${A} $`],
     ["$$(A)", "$(A)"],
     ["$$$(A)", "$1"],
     ["$$$$(A)", "$$(A)"],

@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { Container } from "../../src/kube/index.js";
 import { type ImageTable, resolveImage, UnknownImageError } from "../../src/node/images/index.js";
 
-const TABLE: ImageTable = { "mysql:8": { command: ["mysqld", "--user=root"], args: ["--port", "3306"], env: { LANG: "C" } } };
+const TABLE: ImageTable = {
+  "mysql:8": { command: ["mysqld", "--user=root"], args: ["--port", "3306"], env: { LANG: "C" } },
+};
 const container = (more: Partial<Container>): Container => ({ name: "c", ...more }) as Container;
 
 describe("an image of the table", () => {
@@ -12,9 +14,16 @@ describe("an image of the table", () => {
     ["other arguments", { args: ["-v"] }, ["mysqld", "--user=root", "-v"]],
     ["another command, without the image's arguments", { command: ["sh"] }, ["sh"]],
     ["both", { command: ["sh", "-c"], args: ["true"] }, ["sh", "-c", "true"]],
-    ["empty lists, which say nothing", { command: [], args: [] }, ["mysqld", "--user=root", "--port", "3306"]],
+    [
+      "empty lists, which say nothing",
+      { command: [], args: [] },
+      ["mysqld", "--user=root", "--port", "3306"],
+    ],
   ])("runs %s", (_what, more, command) => {
-    expect(resolveImage(container({ image: "mysql:8", ...more }), TABLE)).toEqual({ command, env: { LANG: "C" } });
+    expect(resolveImage(container({ image: "mysql:8", ...more }), TABLE)).toEqual({
+      command,
+      env: { LANG: "C" },
+    });
   });
 });
 
@@ -37,6 +46,9 @@ describe("podwire/echo", () => {
   });
 });
 
-it.each(["nginx", "mysql", "podwire/echoes", "constructor", undefined])("image %s stands for nothing", (image) => {
-  expect(() => resolveImage(container({ image }), TABLE)).toThrow(UnknownImageError);
-});
+it.each(["nginx", "mysql", "podwire/echoes", "constructor", undefined])(
+  "image %s stands for nothing",
+  (image) => {
+    expect(() => resolveImage(container({ image }), TABLE)).toThrow(UnknownImageError);
+  },
+);

@@ -9,9 +9,17 @@ const prefix = (text: string): Prefix => parsePrefix(text) ?? expect.fail(text);
 describe("PodIpam", () => {
   it("starts at .2 and gives a freed address out last", () => {
     const ipam = new PodIpam(prefix("172.16.53.0/29"));
-    expect([ipam.allocate(), ipam.allocate(), ipam.allocate()]).toEqual(["172.16.53.2", "172.16.53.3", "172.16.53.4"]);
+    expect([ipam.allocate(), ipam.allocate(), ipam.allocate()]).toEqual([
+      "172.16.53.2",
+      "172.16.53.3",
+      "172.16.53.4",
+    ]);
     ipam.release("172.16.53.2");
-    expect([ipam.allocate(), ipam.allocate(), ipam.allocate()]).toEqual(["172.16.53.5", "172.16.53.6", "172.16.53.2"]);
+    expect([ipam.allocate(), ipam.allocate(), ipam.allocate()]).toEqual([
+      "172.16.53.5",
+      "172.16.53.6",
+      "172.16.53.2",
+    ]);
     expect(() => ipam.allocate()).toThrow(SubnetFullError);
     ipam.release("172.16.53.4");
     expect(ipam.allocate()).toBe("172.16.53.4");
@@ -34,7 +42,10 @@ describe("PodIpam", () => {
   it("agrees with a list that is walked round, whatever the calls", () => {
     const subnet = prefix("192.168.255.240/28");
     const all = Array.from({ length: 13 }, (_, index) => formatIpv4(subnet.address + 2 + index));
-    const call = fc.oneof(fc.constant("allocate" as const), fc.nat(12).map((index) => ({ release: index })));
+    const call = fc.oneof(
+      fc.constant("allocate" as const),
+      fc.nat(12).map((index) => ({ release: index })),
+    );
     fc.assert(
       fc.property(fc.array(call, { maxLength: 60 }), (calls) => {
         const ipam = new PodIpam(subnet);

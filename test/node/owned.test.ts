@@ -3,7 +3,14 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { kill, OwnedJournal, type OwnedResource, parseStat, processStartTime, readOwned } from "../../src/node/owned.js";
+import {
+  kill,
+  OwnedJournal,
+  type OwnedResource,
+  parseStat,
+  processStartTime,
+  readOwned,
+} from "../../src/node/owned.js";
 
 let dir: string;
 let path: string;
@@ -51,7 +58,10 @@ it("loses to a torn last line that line only, not the next record", () => {
 });
 
 it("believes only lines that name a resource", () => {
-  writeFileSync(path, `${JSON.stringify(link)}\nnull\n7\n"x"\n{}\n{"kind":"disk","name":"sda"}\n{"kind":"netns"}\n`);
+  writeFileSync(
+    path,
+    `${JSON.stringify(link)}\nnull\n7\n"x"\n{}\n{"kind":"disk","name":"sda"}\n{"kind":"netns"}\n`,
+  );
   expect(readOwned(path)).toEqual([link]);
 });
 

@@ -3,7 +3,7 @@ import { createServer as createHttpServer, type RequestListener } from "node:htt
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Container, Probe } from "../../src/kube/index.js";
-import { type ProbeTarget, probeOnce, probePort, ProbeWorker } from "../../src/node/pods/probe.js";
+import { type ProbeTarget, ProbeWorker, probeOnce, probePort } from "../../src/node/pods/probe.js";
 
 const servers: Server[] = [];
 const sockets = new Set<Socket>();
@@ -34,10 +34,17 @@ async function closedPort(): Promise<number> {
 const container = (more: Partial<Container> = {}): Container => ({ name: "c", ...more }) as Container;
 
 function target(more: Partial<ProbeTarget> = {}): ProbeTarget {
-  return { ip: "127.0.0.1", container: container(), enter: () => ["env", "-u", "IGNORED"], environment: () => ({}), ...more };
+  return {
+    ip: "127.0.0.1",
+    container: container(),
+    enter: () => ["env", "-u", "IGNORED"],
+    environment: () => ({}),
+    ...more,
+  };
 }
 
-const httpGet = (port: number, more: object = {}): Probe => ({ httpGet: { port, path: "/healthz", ...more } }) as Probe;
+const httpGet = (port: number, more: object = {}): Probe =>
+  ({ httpGet: { port, path: "/healthz", ...more } }) as Probe;
 
 describe("an HTTP probe", () => {
   it.each([200, 204, 302, 399])("takes status %i for good", async (code) => {
@@ -47,7 +54,9 @@ describe("an HTTP probe", () => {
 
   it.each([400, 404, 500])("takes status %i for bad", async (code) => {
     const port = await http((_request, response) => response.writeHead(code).end());
-    await expect(probeOnce(httpGet(port), target())).rejects.toThrow(`HTTP probe failed with statuscode: ${code}`);
+    await expect(probeOnce(httpGet(port), target())).rejects.toThrow(
+      `HTTP probe failed with statuscode: ${code}`,
+    );
   });
 
   it("asks for the path, with the probe's headers", async () => {
@@ -116,7 +125,9 @@ describe("a TCP probe", () => {
   });
 
   it("fails where nobody listens", async () => {
-    await expect(probeOnce({ tcpSocket: { port: await closedPort() } }, target())).rejects.toThrow(/ECONNREFUSED/);
+    await expect(probeOnce({ tcpSocket: { port: await closedPort() } }, target())).rejects.toThrow(
+      /ECONNREFUSED/,
+    );
   });
 });
 
@@ -156,7 +167,9 @@ describe("a probe's port", () => {
 
   it("that is nobody's name is an error, as is a probe of an unknown kind", async () => {
     expect(() => probePort("admin", container({ ports }))).toThrow("no container port is named admin");
-    await expect(probeOnce({ grpc: { port: 1 } } as Probe, target())).rejects.toThrow("only exec, tcpSocket and httpGet");
+    await expect(probeOnce({ grpc: { port: 1 } } as Probe, target())).rejects.toThrow(
+      "only exec, tcpSocket and httpGet",
+    );
   });
 });
 
@@ -185,10 +198,15 @@ async function told(answers: string, initial: boolean, thresholds: Partial<Probe
     response.writeHead(answers[next++] === "+" ? 200 : 500).end();
     if (next > answers.length) usedUp();
   });
-  const worker = new ProbeWorker({ ...httpGet(port), periodSeconds: 0.001, ...thresholds }, target(), initial, {
-    onChange: (ok) => events.push(`${ok ? "good" : "bad"} after ${next}`),
-    onFailure: (message) => events.push(`${message.split(" ")[0]} ${next}`),
-  });
+  const worker = new ProbeWorker(
+    { ...httpGet(port), periodSeconds: 0.001, ...thresholds },
+    target(),
+    initial,
+    {
+      onChange: (ok) => events.push(`${ok ? "good" : "bad"} after ${next}`),
+      onFailure: (message) => events.push(`${message.split(" ")[0]} ${next}`),
+    },
+  );
   await done;
   worker.stop();
   return events.filter((event) => !event.endsWith(` ${answers.length + 1}`));
@@ -200,7 +218,12 @@ describe("thresholds", () => {
   });
 
   it("of failure: so many bad answers in a row, each row told of once", async () => {
-    expect(await told("+--+---+", true, { failureThreshold: 3 })).toEqual(["HTTP 2", "HTTP 5", "bad after 7", "good after 8"]);
+    expect(await told("+--+---+", true, { failureThreshold: 3 })).toEqual([
+      "HTTP 2",
+      "HTTP 5",
+      "bad after 7",
+      "good after 8",
+    ]);
   });
 
   it("never reached change nothing, but the failure is told", async () => {

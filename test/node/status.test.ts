@@ -13,10 +13,20 @@ function view(name: string, state: ContainerView["state"], more: Partial<Contain
 
 const waiting = { type: "waiting", reason: "ContainerCreating" } as const;
 const running = { type: "running", startedAtMs: at(1) } as const;
-const ended = (exitCode: number) => ({ type: "terminated", exitCode, startedAtMs: at(1), finishedAtMs: at(5) }) as const;
-const crashed = view("c", { type: "waiting", reason: "CrashLoopBackOff" }, { lastState: containerState(view("c", ended(1))) });
+const ended = (exitCode: number) =>
+  ({ type: "terminated", exitCode, startedAtMs: at(1), finishedAtMs: at(5) }) as const;
+const crashed = view(
+  "c",
+  { type: "waiting", reason: "CrashLoopBackOff" },
+  { lastState: containerState(view("c", ended(1))) },
+);
 
-function status(restartPolicy: string | undefined, views: ContainerView[], previous?: PodStatus, nowMs = at(10)): PodStatus {
+function status(
+  restartPolicy: string | undefined,
+  views: ContainerView[],
+  previous?: PodStatus,
+  nowMs = at(10),
+): PodStatus {
   const pod = { metadata: { name: "p" }, spec: { restartPolicy }, status: previous } as Pod;
   return podStatus(pod, views, { podIp: "172.16.5.2", hostIp: "10.0.0.11" }, nowMs);
 }
@@ -44,7 +54,11 @@ describe("the phase", () => {
 
 describe("conditions", () => {
   it("name the containers that are not ready", () => {
-    const of = status("Always", [view("a", running, { ready: true }), view("b", running), view("c", running)]);
+    const of = status("Always", [
+      view("a", running, { ready: true }),
+      view("b", running),
+      view("c", running),
+    ]);
     for (const type of ["Ready", "ContainersReady"]) {
       expect(condition(of, type)).toMatchObject({
         status: "False",
@@ -85,7 +99,9 @@ describe("conditions", () => {
 describe("container states", () => {
   it("are Kubernetes' own", () => {
     expect(containerState(view("a", running))).toEqual({ running: { startedAt: iso(1) } });
-    expect(containerState(view("a", { type: "waiting", reason: "ErrImagePull", message: "no such" }))).toEqual({
+    expect(
+      containerState(view("a", { type: "waiting", reason: "ErrImagePull", message: "no such" })),
+    ).toEqual({
       waiting: { reason: "ErrImagePull", message: "no such" },
     });
     const killed = { ...ended(137), signal: 9 };

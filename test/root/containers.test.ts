@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kill, processStartTime } from "../../src/node/owned.js";
 import { type ContainerExit, ContainerProcess, type ContainerSpec } from "../../src/node/pods/container.js";
 import { eventually } from "./lab.js";
-import { parentOf, PodLab } from "./pod-lab.js";
+import { PodLab, parentOf } from "./pod-lab.js";
 
 const PATH = process.env.PATH ?? "";
 let lab: PodLab;
@@ -19,7 +19,15 @@ beforeAll(async () => {
 afterAll(() => lab.close());
 
 function spec(command: readonly string[], more: Partial<ContainerSpec> = {}): ContainerSpec {
-  return { dir: join(lab.dir, `c${count++}`), netns, hostname: "web-0", command, env: { PATH }, cwd: "/", ...more };
+  return {
+    dir: join(lab.dir, `c${count++}`),
+    netns,
+    hostname: "web-0",
+    command,
+    env: { PATH },
+    cwd: "/",
+    ...more,
+  };
 }
 
 const ended = (container: ContainerProcess): Promise<ContainerExit> =>
@@ -30,7 +38,12 @@ async function runToEnd(wanted: ContainerSpec): Promise<{ exit: ContainerExit; l
   return { exit, log: readFileSync(join(wanted.dir, "log"), "utf8") };
 }
 
-const gone = (pid: number) => eventually(`end of ${pid}`, async () => processStartTime(pid), (time) => time === undefined);
+const gone = (pid: number) =>
+  eventually(
+    `end of ${pid}`,
+    async () => processStartTime(pid),
+    (time) => time === undefined,
+  );
 
 describe("a container", () => {
   it("ends with its command's exit code, and both its outputs are its log", async () => {
@@ -62,6 +75,11 @@ describe("a container", () => {
     const wanted = spec(["sleep", "300"]);
     const container = await ContainerProcess.start(wanted);
     expect(container.running).toBe(true);
+    await eventually(
+      "the command itself",
+      async () => readFileSync(`/proc/${container.pid}/comm`, "utf8"),
+      (comm) => comm === "sleep\n",
+    );
     expect(container.signal(name)).toBe(true);
     expect(await ended(container)).toMatchObject({ exitCode: 128 + signal, signal });
     expect(container.running).toBe(false);
@@ -77,7 +95,11 @@ describe("a container", () => {
     const env = { PATH, "spring.data-url": "a=b c", EMPTY: "", QUOTE: `'"$(id)\`id\`\n`, "-x": "dash" };
     const { log } = await runToEnd(spec(["env", "--null"], { env }));
     const seen = log.split("\0").filter(Boolean);
-    expect(seen.sort()).toEqual(Object.entries(env).map((pair) => pair.join("=")).sort());
+    expect(seen.sort()).toEqual(
+      Object.entries(env)
+        .map((pair) => pair.join("="))
+        .sort(),
+    );
   });
 
   it("gets its arguments as they are", async () => {
@@ -86,7 +108,7 @@ describe("a container", () => {
   });
 
   it("has its host name, directory and network, and no input", async () => {
-    const words = 'hostname; pwd; ip -o link | wc -l; readlink /proc/self/fd/0';
+    const words = "hostname; pwd; ip -o link | wc -l; readlink /proc/self/fd/0";
     const { log } = await runToEnd(spec(["sh", "-c", words], { cwd: "/usr" }));
     expect(log).toBe("web-0\n/usr\n1\n/dev/null\n");
   });

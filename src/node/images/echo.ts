@@ -27,7 +27,8 @@ function identity(address: string | undefined, port: number | undefined): string
 const block = Buffer.from(Array.from({ length: CHUNK_BYTES }, (_, index) => (index * 31) % 251));
 
 function* content(total: number): Generator<Buffer> {
-  for (let left = total; left > 0; left -= CHUNK_BYTES) yield left >= CHUNK_BYTES ? block : block.subarray(0, left);
+  for (let left = total; left > 0; left -= CHUNK_BYTES)
+    yield left >= CHUNK_BYTES ? block : block.subarray(0, left);
 }
 
 async function sendHash(response: ServerResponse, total: number): Promise<void> {
@@ -62,7 +63,8 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   else if (size?.[1] === "bytes") void sendContent(response, Number(size[2]));
   else if (size) void sendHash(response, Number(size[2]));
   else if (path === "/hostname") response.end(pod);
-  else if (path === "/clientip") response.end(`${client.remoteAddress}:${client.remotePort}`.replace(/^::ffff:/, ""));
+  else if (path === "/clientip")
+    response.end(`${client.remoteAddress}:${client.remotePort}`.replace(/^::ffff:/, ""));
   else response.end(identity(client.remoteAddress, client.remotePort));
 }
 

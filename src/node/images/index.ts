@@ -43,7 +43,9 @@ export function resolveImage(
 
 function builtIn(image: string, container: Container): ImageCommand | undefined {
   if (image !== ECHO_IMAGE && !image.startsWith(`${ECHO_IMAGE}:`)) return undefined;
-  const ports = (container.ports ?? []).map((port) => `${port.containerPort}/${port.protocol ?? "TCP"}`).join(",");
+  const ports = (container.ports ?? [])
+    .map((port) => `${port.containerPort}/${port.protocol ?? "TCP"}`)
+    .join(",");
   return {
     command: [process.execPath, fileURLToPath(new URL("./echo.js", import.meta.url))],
     env: ports ? { PODWIRE_PORTS: ports } : {},

@@ -4,7 +4,18 @@
  * outlive the node process and a restarted one takes them up again (what containerd's shim does for a kubelet).
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, type FSWatcher, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, watch } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  type FSWatcher,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  watch,
+} from "node:fs";
 import { join } from "node:path";
 import { kill, parseStat, processStartTime } from "../owned.js";
 
@@ -150,7 +161,18 @@ function checkSpec({ cwd, command: [program = ""] }: ContainerSpec): void {
 
 function spawnShim(spec: ContainerSpec, log: string): ChildProcess {
   const env = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
-  const shell = ["unshare", "--uts", "sh", "-c", SHIM, "podwire-shim", spec.dir, spec.hostname, ...env, ...spec.command];
+  const shell = [
+    "unshare",
+    "--uts",
+    "sh",
+    "-c",
+    SHIM,
+    "podwire-shim",
+    spec.dir,
+    spec.hostname,
+    ...env,
+    ...spec.command,
+  ];
   const logFd = openSync(log, "a", 0o600);
   try {
     const shim = spawn("ip", ["netns", "exec", spec.netns, ...shell], {
@@ -174,7 +196,9 @@ function waitForPid(dir: string, shim: ChildProcess): Promise<void> {
       act();
     };
     const timer = setInterval(() => existsSync(path) && settle(resolve), 5);
-    shim.once("error", (error) => settle(() => reject(new Error(`cannot run ip (iproute2): ${error.message}`))));
+    shim.once("error", (error) =>
+      settle(() => reject(new Error(`cannot run ip (iproute2): ${error.message}`))),
+    );
     shim.once("exit", (code) => {
       if (existsSync(path)) return settle(resolve);
       const words = readFileSync(join(dir, "log"), "utf8").trim().slice(-200);

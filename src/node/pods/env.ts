@@ -61,7 +61,9 @@ export function containerEnv(
   values: DownwardValues,
 ): Record<string, string> {
   const env = pod.spec?.enableServiceLinks === false ? {} : serviceEnv(services);
-  const from = container.envFrom?.find(({ configMapRef, secretRef }) => !(configMapRef ?? secretRef)?.optional);
+  const from = container.envFrom?.find(
+    ({ configMapRef, secretRef }) => !(configMapRef ?? secretRef)?.optional,
+  );
   if (from) throw new Error("envFrom: ConfigMaps and Secrets are not supported; give the values in env");
   for (const entry of container.env ?? []) env[entry.name] = envValue(pod, entry, env, values);
   return env;
@@ -106,6 +108,8 @@ function fieldValue(pod: Pod, path: string, values: DownwardValues): string {
     case "status.hostIPs":
       return values.hostIp;
     default:
-      throw new Error(`unsupported fieldPath ${path}: use metadata.name, metadata.namespace, status.podIP or spec.nodeName`);
+      throw new Error(
+        `unsupported fieldPath ${path}: use metadata.name, metadata.namespace, status.podIP or spec.nodeName`,
+      );
   }
 }

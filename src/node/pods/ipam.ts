@@ -4,7 +4,9 @@ import { formatIpv4, type Prefix, parseIpv4 } from "../../wire/index.js";
 /** Raised when every address of the node's subnet is taken. */
 export class SubnetFullError extends Error {
   constructor(subnet: string) {
-    super(`no free pod address in ${subnet}: delete pods on this node or use larger subnets (network.pods.subnetLen)`);
+    super(
+      `no free pod address in ${subnet}: delete pods on this node or use larger subnets (network.pods.subnetLen)`,
+    );
     this.name = "SubnetFullError";
   }
 }
@@ -27,7 +29,8 @@ export class PodIpam {
   /** Marks an address that a surviving pod holds; false when it lies outside the subnet or is held already. */
   claim(ip: string): boolean {
     const address = parseIpv4(ip);
-    if (address === undefined || address < this.#first || address > this.#last || this.#used.has(address)) return false;
+    if (address === undefined || address < this.#first || address > this.#last || this.#used.has(address))
+      return false;
     this.#used.add(address);
     this.#next = Math.max(this.#next, address + 1);
     return true;

@@ -2,11 +2,19 @@
  * The kubelet part: makes the pods that the API says belong to this node, and only those. Reconciles from the
  * informer's cache, one pod at a time each, so that a pod's events can come in any order and number.
  */
-import { type Informer, type KubeClient, type Pod, type PodStatus, recordEvent, type Service, StatusError } from "../../kube/index.js";
+import {
+  type Informer,
+  type KubeClient,
+  type Pod,
+  type PodStatus,
+  recordEvent,
+  type Service,
+  StatusError,
+} from "../../kube/index.js";
 import type { ImageTable } from "../images/index.js";
 import type { PodIpam } from "./ipam.js";
-import { podMac, type SandboxNetwork, type SandboxRecord, type SandboxStore } from "./sandbox.js";
 import { StatusReporter } from "./reporter.js";
+import { podMac, type SandboxNetwork, type SandboxRecord, type SandboxStore } from "./sandbox.js";
 import { PodWorker, type WorkerContext } from "./worker.js";
 
 /** Kubernetes' default of spec.terminationGracePeriodSeconds. */
@@ -44,10 +52,15 @@ export class Kubelet {
   /** Attaches the TAPs of pods that survived a restart of this process, before the API has said anything. */
   async adoptSandboxes(): Promise<void> {
     for (const record of this.#options.sandboxes.list()) {
-      if (this.#options.ipam.claim(record.ip) && this.#options.sandboxes.adopt(record)) {
+      const claimed = this.#options.ipam.claim(record.ip);
+      if (claimed && this.#options.sandboxes.adopt(record)) {
         this.#adopted.set(record.uid, record);
       } else {
-        this.#options.log("info", `pod ${record.namespace}/${record.name}: its sandbox cannot be taken up again, removing it`);
+        if (claimed) this.#options.ipam.release(record.ip);
+        this.#options.log(
+          "info",
+          `pod ${record.namespace}/${record.name}: its sandbox cannot be taken up again, removing it`,
+        );
         await this.#options.sandboxes.remove(record);
       }
     }
@@ -132,8 +145,11 @@ export class Kubelet {
 
   async #terminate(uid: string, pod: Pod, worker: PodWorker | undefined): Promise<void> {
     const seconds =
-      pod.metadata?.deletionGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS;
-    if (worker) this.#event(pod, "Normal", "Killing", `Stopping container ${pod.spec?.containers?.[0]?.name ?? ""}`);
+      pod.metadata?.deletionGracePeriodSeconds ??
+      pod.spec?.terminationGracePeriodSeconds ??
+      DEFAULT_GRACE_SECONDS;
+    if (worker)
+      this.#event(pod, "Normal", "Killing", `Stopping container ${pod.spec?.containers?.[0]?.name ?? ""}`);
     await this.#remove(uid, worker, seconds * 1000);
     try {
       await this.#options.client.delete("pods", pod.metadata?.namespace, pod.metadata?.name ?? "", {
@@ -172,7 +188,14 @@ export class Kubelet {
   #newRecord(uid: string, pod: Pod, ip: string): SandboxRecord {
     const namespace = pod.metadata?.namespace ?? "default";
     const name = pod.metadata?.name ?? "";
-    return { uid, namespace, name, netns: `pw-${this.#options.lab}-${namespace}-${name}`, ip, mac: podMac(ip) };
+    return {
+      uid,
+      namespace,
+      name,
+      netns: `pw-${this.#options.lab}.${namespace}.${name}`,
+      ip,
+      mac: podMac(ip),
+    };
   }
 
   #context(): WorkerContext {
@@ -182,7 +205,8 @@ export class Kubelet {
       hostIp,
       images,
       sandboxes,
-      services: (namespace) => services.items().filter((service) => service.metadata?.namespace === namespace),
+      services: (namespace) =>
+        services.items().filter((service) => service.metadata?.namespace === namespace),
       report: (pod: Pod, status: PodStatus) => this.#reporter.report(pod, status),
       event: (pod, type, reason, message) => this.#event(pod, type, reason, message),
     };
@@ -190,6 +214,12 @@ export class Kubelet {
 
   #event(pod: Pod, type: "Normal" | "Warning", reason: string, message: string): void {
     const component = `kubelet, ${this.#options.nodeName}`;
-    void recordEvent(this.#options.client, { involved: { ...pod, apiVersion: "v1", kind: "Pod" }, type, reason, message, component }).catch(() => {});
+    void recordEvent(this.#options.client, {
+      involved: { ...pod, apiVersion: "v1", kind: "Pod" },
+      type,
+      reason,
+      message,
+      component,
+    }).catch(() => {});
   }
 }

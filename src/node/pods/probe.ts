@@ -89,7 +89,11 @@ export async function probeOnce(probe: Probe, target: ProbeTarget): Promise<void
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
   if (probe.exec) return probeExec(probe.exec.command ?? [], target, timeoutMs);
   if (probe.tcpSocket) {
-    return probeTcp(probe.tcpSocket.host ?? target.ip, probePort(probe.tcpSocket.port, target.container), timeoutMs);
+    return probeTcp(
+      probe.tcpSocket.host ?? target.ip,
+      probePort(probe.tcpSocket.port, target.container),
+      timeoutMs,
+    );
   }
   if (probe.httpGet) return probeHttp(probe.httpGet, target, timeoutMs);
   throw new Error("only exec, tcpSocket and httpGet probes are supported");
@@ -117,8 +121,14 @@ function probeExec(command: readonly string[], target: ProbeTarget, timeoutMs: n
     } as const;
     execFile(program, args, options, (error, stdout, stderr) => {
       if (!error) resolve();
-      else if (error.killed) reject(new Error(`command ${command.join(" ")} timed out after ${timeoutMs} ms`));
-      else reject(new Error(`command failed: ${(stderr || stdout || `exit code ${error.code}`).trim().slice(0, 200)}`));
+      else if (error.killed)
+        reject(new Error(`command ${command.join(" ")} timed out after ${timeoutMs} ms`));
+      else
+        reject(
+          new Error(
+            `command failed: ${(stderr || stdout || `exit code ${error.code}`).trim().slice(0, 200)}`,
+          ),
+        );
     });
   });
 }
@@ -135,7 +145,11 @@ function probeTcp(host: string, port: number, timeoutMs: number): Promise<void> 
   });
 }
 
-function probeHttp(get: NonNullable<Probe["httpGet"]>, target: ProbeTarget, timeoutMs: number): Promise<void> {
+function probeHttp(
+  get: NonNullable<Probe["httpGet"]>,
+  target: ProbeTarget,
+  timeoutMs: number,
+): Promise<void> {
   const port = probePort(get.port, target.container);
   const headers: Record<string, string> = { "User-Agent": "kube-probe/podwire", Connection: "close" };
   for (const header of get.httpHeaders ?? []) headers[header.name] = header.value;
@@ -144,7 +158,8 @@ function probeHttp(get: NonNullable<Probe["httpGet"]>, target: ProbeTarget, time
   const options = { host, port, path, headers, agent: false, rejectUnauthorized: false };
   return new Promise((resolve, reject) => {
     const asked = get.scheme === "HTTPS" ? httpsRequest(options) : httpRequest(options);
-    const late = () => asked.destroy(new Error(`Get "${path}" from ${host}:${port}: no answer in ${timeoutMs} ms`));
+    const late = () =>
+      asked.destroy(new Error(`Get "${path}" from ${host}:${port}: no answer in ${timeoutMs} ms`));
     const timer = setTimeout(late, timeoutMs);
     asked.once("response", (response) => {
       const code = response.statusCode ?? 0;

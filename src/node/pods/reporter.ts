@@ -54,7 +54,11 @@ export class StatusReporter {
     const { name, namespace, uid } = pod.metadata ?? {};
     try {
       // No resourceVersion: this node alone writes the status, and the newest is the true one.
-      await this.#client.update<Pod>("pods", { ...pod, metadata: { name, namespace, uid }, status }, "status");
+      await this.#client.update<Pod>(
+        "pods",
+        { ...pod, metadata: { name, namespace, uid }, status },
+        "status",
+      );
       return true;
     } catch (error) {
       const code = error instanceof StatusError ? error.status.code : undefined;

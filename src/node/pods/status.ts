@@ -7,7 +7,13 @@ export interface ContainerView {
   readonly state:
     | { readonly type: "waiting"; readonly reason: string; readonly message?: string }
     | { readonly type: "running"; readonly startedAtMs: number }
-    | { readonly type: "terminated"; readonly exitCode: number; readonly signal?: number; readonly startedAtMs: number; readonly finishedAtMs: number };
+    | {
+        readonly type: "terminated";
+        readonly exitCode: number;
+        readonly signal?: number;
+        readonly startedAtMs: number;
+        readonly finishedAtMs: number;
+      };
   readonly lastState?: ContainerStatus["lastState"];
   readonly restartCount: number;
   readonly ready: boolean;
@@ -74,7 +80,9 @@ export function podStatus(
     const status = holds ? "True" : "False";
     const changed = before?.status !== status;
     const since = changed ? time(nowMs) : (before?.lastTransitionTime ?? time(nowMs));
-    return { type, status, lastTransitionTime: since, ...(holds ? {} : detail) } as NonNullable<PodStatus["conditions"]>[number];
+    return { type, status, lastTransitionTime: since, ...(holds ? {} : detail) } as NonNullable<
+      PodStatus["conditions"]
+    >[number];
   };
   return {
     phase: now as NonNullable<PodStatus["phase"]>,

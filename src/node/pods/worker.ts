@@ -4,17 +4,14 @@
  */
 import { join } from "node:path";
 import type { Container, Pod, PodStatus, Service } from "../../kube/index.js";
-import { type ImageTable, resolveImage, UnknownImageError } from "../images/index.js";
+import { type ImageTable, UnknownImageError } from "../images/index.js";
+import { Backoff } from "./backoff.js";
+import { type ContainerCommand, containerCommand } from "./command.js";
 import { type ContainerExit, ContainerProcess, type ContainerSpec } from "./container.js";
-import { containerEnv, expand, podHostname } from "./env.js";
+import { podHostname } from "./env.js";
 import { ProbeWorker } from "./probe.js";
 import type { SandboxRecord, SandboxStore } from "./sandbox.js";
 import { type ContainerView, containerState, podStatus } from "./status.js";
-
-/** First back-off, its cap, and how long a container must run for it to start anew (kubelet MaxContainerBackOff). */
-const BACKOFF_START_MS = 10_000;
-const BACKOFF_MAX_MS = 300_000;
-const BACKOFF_RESET_MS = 600_000;
 
 /** What a worker needs from the node. */
 export interface WorkerContext {
@@ -32,7 +29,7 @@ interface Running {
   readonly spec: Container;
   process?: ContainerProcess;
   view: ContainerView;
-  backoffMs: number;
+  readonly backoff: Backoff;
   restart?: NodeJS.Timeout;
   /** A start in progress; ends without an error. */
   starting?: Promise<void>;
@@ -58,7 +55,12 @@ export class PodWorker {
       const known = pod.status?.containerStatuses?.find((status) => status.name === spec.name);
       const state = { type: "waiting", reason: "ContainerCreating" } as const;
       const { restartCount = 0, lastState } = known ?? {};
-      return { spec, view: { spec, state, restartCount, lastState, ready: false }, backoffMs: 0, probes: [] };
+      return {
+        spec,
+        view: { spec, state, restartCount, lastState, ready: false },
+        backoff: new Backoff(),
+        probes: [],
+      };
     });
   }
 
@@ -109,7 +111,9 @@ export class PodWorker {
   enter(name?: string): string[] | undefined {
     const container = this.#find(name);
     const pid = container?.view.state.type === "running" ? container.process?.pid : undefined;
-    return pid === undefined ? undefined : ["nsenter", "--target", String(pid), "--net", "--uts", "--mount", "--"];
+    return pid === undefined
+      ? undefined
+      : ["nsenter", "--target", String(pid), "--net", "--uts", "--mount", "--"];
   }
 
   /** Environment of a container (of the first, without a name). */
@@ -127,7 +131,9 @@ export class PodWorker {
     const process = ContainerProcess.adopt(this.containerDir(container.spec.name));
     if (!process) return false;
     const known = this.#status?.containerStatuses?.find(({ name }) => name === container.spec.name);
-    this.#running(container, process, container.spec.readinessProbe === undefined || known?.ready === true);
+    const wasReady = container.spec.readinessProbe === undefined || known?.ready === true;
+    // It may have ended just now, so that its exit code is not noted yet.
+    this.#running(container, process, wasReady && process.running);
     return true;
   }
 
@@ -141,7 +147,7 @@ export class PodWorker {
       const process = await ContainerProcess.start(this.#containerSpec(container.spec));
       // It goes with its sandbox, or the next node process takes it up.
       if (this.#phase === "ended") return;
-      this.#context.event(this.#pod, "Normal", "Started", `Started container ${container.spec.name}`);
+      this.#tell("Normal", "Started", `Started container ${container.spec.name}`);
       this.#running(container, process, container.spec.readinessProbe === undefined);
       this.#report();
     } catch (error) {
@@ -159,25 +165,10 @@ export class PodWorker {
     };
   }
 
-  /** Command line and environment: what every program needs, the image's, Podwire's, the container's own. */
-  #resolve(spec: Container): { command: readonly string[]; env: Record<string, string> } {
-    const { record } = this;
-    const values = { podIp: record.ip, hostIp: this.#context.hostIp };
-    const own = containerEnv(this.#pod, spec, this.#context.services(record.namespace), values);
-    const expanded = (words: readonly string[] = []) => words.map((word) => expand(word, own));
-    const given = { ...spec, command: expanded(spec.command), args: expanded(spec.args) };
-    const image = resolveImage(given, this.#context.images);
-    const env = {
-      PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin",
-      HOME: "/root",
-      HOSTNAME: podHostname(this.#pod),
-      ...image.env,
-      PODWIRE_POD: record.name,
-      PODWIRE_NODE: this.#context.nodeName,
-      PODWIRE_POD_IP: record.ip,
-      ...own,
-    };
-    return { command: image.command, env };
+  #resolve(spec: Container): ContainerCommand {
+    const { nodeName, hostIp, images } = this.#context;
+    const services = this.#context.services(this.record.namespace);
+    return containerCommand(this.#pod, spec, { images, services, nodeName, podIp: this.record.ip, hostIp });
   }
 
   #running(container: Running, process: ContainerProcess, ready: boolean): void {
@@ -197,9 +188,15 @@ export class PodWorker {
       environment: () => this.environment(spec.name),
     };
     const failed = (kind: string) => (message: string) =>
-      this.#context.event(this.#pod, "Warning", "Unhealthy", `${kind} probe failed: ${message}`);
-    const readiness = { onChange: (ok: boolean) => this.#ready(container, ok), onFailure: failed("Readiness") };
-    const liveness = { onChange: (ok: boolean) => ok || this.#killUnhealthy(container), onFailure: failed("Liveness") };
+      this.#tell("Warning", "Unhealthy", `${kind} probe failed: ${message}`);
+    const readiness = {
+      onChange: (ok: boolean) => this.#ready(container, ok),
+      onFailure: failed("Readiness"),
+    };
+    const liveness = {
+      onChange: (ok: boolean) => ok || this.#killUnhealthy(container),
+      onFailure: failed("Liveness"),
+    };
     return [
       ...(spec.readinessProbe ? [new ProbeWorker(spec.readinessProbe, target, ready, readiness)] : []),
       ...(spec.livenessProbe ? [new ProbeWorker(spec.livenessProbe, target, true, liveness)] : []),
@@ -212,7 +209,7 @@ export class PodWorker {
   }
 
   #killUnhealthy({ spec, process }: Running): void {
-    this.#context.event(this.#pod, "Normal", "Killing", `Container ${spec.name} failed liveness probe, will be restarted`);
+    this.#tell("Normal", "Killing", `Container ${spec.name} failed liveness probe, will be restarted`);
     process?.signal("SIGKILL");
   }
 
@@ -229,37 +226,33 @@ export class PodWorker {
     return policy === "Always" || (policy === "OnFailure" && exitCode !== 0);
   }
 
-  /** The first restart is immediate; each further one waits, twice as long each time. */
   #restartLater(container: Running, ranMs: number): void {
-    if (ranMs > BACKOFF_RESET_MS) container.backoffMs = 0;
-    const waitMs = container.backoffMs;
-    const lastState = containerState(container.view);
-    container.view = { ...container.view, lastState };
+    const waitMs = container.backoff.afterRun(ranMs);
+    const { name } = container.spec;
+    container.view = { ...container.view, lastState: containerState(container.view) };
     if (waitMs > 0) {
-      const message = `back-off ${waitMs / 1000}s restarting failed container=${container.spec.name}`;
+      const message = `back-off ${waitMs / 1000}s restarting failed container=${name}`;
       container.view = { ...container.view, state: { type: "waiting", reason: "CrashLoopBackOff", message } };
-      this.#context.event(this.#pod, "Warning", "BackOff", `Back-off restarting failed container ${container.spec.name}`);
+      this.#tell("Warning", "BackOff", `Back-off restarting failed container ${name}`);
     }
-    const restart = () => {
+    container.restart = setTimeout(() => {
       container.view = { ...container.view, restartCount: container.view.restartCount + 1 };
       void this.#run(container);
-    };
-    this.#later(container, waitMs, restart);
+    }, waitMs);
   }
 
   #failed(container: Running, error: Error): void {
     if (this.#phase === "ended") return;
     const reason = error instanceof UnknownImageError ? "ErrImagePull" : "RunContainerError";
-    container.view = { ...container.view, ready: false, state: { type: "waiting", reason, message: error.message } };
-    this.#context.event(this.#pod, "Warning", "Failed", error.message);
+    const state = { type: "waiting", reason, message: error.message } as const;
+    container.view = { ...container.view, ready: false, state };
+    this.#tell("Warning", "Failed", error.message);
     this.#report();
-    this.#later(container, Math.max(container.backoffMs, BACKOFF_START_MS), () => void this.#run(container));
+    container.restart = setTimeout(() => void this.#run(container), container.backoff.afterFailure());
   }
 
-  /** Does something after a pause that is at least twice as long the next time. */
-  #later(container: Running, waitMs: number, act: () => void): void {
-    container.backoffMs = Math.min(Math.max(waitMs * 2, BACKOFF_START_MS), BACKOFF_MAX_MS);
-    container.restart = setTimeout(act, waitMs);
+  #tell(type: "Normal" | "Warning", reason: string, message: string): void {
+    this.#context.event(this.#pod, type, reason, message);
   }
 
   #report(): void {
