@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cruise, type ICruiseResult, type ICruiseOptions } from "dependency-cruiser";
+import { cruise, type ICruiseOptions, type ICruiseResult } from "dependency-cruiser";
 import extractOptions from "dependency-cruiser/config-utl/extract-depcruise-options";
 import extractTsConfig from "dependency-cruiser/config-utl/extract-ts-config";
 import { afterAll, describe, expect, it } from "vitest";
@@ -50,7 +50,9 @@ describe("import rules", () => {
       "src/wire/index.ts": "export const a = 1;\n",
       "src/store/index.ts": 'import { a } from "../wire/index.js";\nexport const b = a;\n',
     });
-    expect((await check(base)).violations).toEqual(["store-imports: src/store/index.ts -> src/wire/index.ts"]);
+    expect((await check(base)).violations).toEqual([
+      "store-imports: src/store/index.ts -> src/wire/index.ts",
+    ]);
   });
 
   it("see an import past a folder's index, of types too", async () => {
@@ -58,7 +60,9 @@ describe("import rules", () => {
       "src/wire/ipv4.ts": "export type A = 1;\n",
       "src/datapath/index.ts": 'import type { A } from "../wire/ipv4.js";\nexport type B = A;\n',
     });
-    expect((await check(base)).violations).toEqual(["through-the-door: src/datapath/index.ts -> src/wire/ipv4.ts"]);
+    expect((await check(base)).violations).toEqual([
+      "through-the-door: src/datapath/index.ts -> src/wire/ipv4.ts",
+    ]);
   });
 
   it("see a clock or a socket in the pure folders", async () => {

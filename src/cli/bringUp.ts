@@ -43,7 +43,12 @@ export async function bringUp(topology: string, options: BringUpOptions): Promis
   }
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   if (state.ready) note(`${pc.green("ready")} after ${seconds} s: ${state.nodes} nodes, ${state.pods} pods`);
-  else note([`${pc.yellow("not ready")} after ${seconds} s:`, ...state.waitingFor.map((line) => `  ${line}`)].join("\n"));
+  else
+    note(
+      [`${pc.yellow("not ready")} after ${seconds} s:`, ...state.waitingFor.map((line) => `  ${line}`)].join(
+        "\n",
+      ),
+    );
   for (const line of options.hints?.(plan) ?? []) print(line);
   if (options.detach) return state.ready ? Exit.ok : Exit.failed;
   await untilInterrupted(paths, interrupted.signal, options.trace ?? plan.options.trace);

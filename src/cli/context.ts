@@ -1,6 +1,13 @@
 /** What every command shares: which lab is meant, how errors end the program, how output is written. */
 import pc from "picocolors";
-import { LabPaths, LabUnreachableError, type LabRecord, listLabs, readPidFile, readRecord } from "../cluster/index.js";
+import {
+  LabPaths,
+  type LabRecord,
+  LabUnreachableError,
+  listLabs,
+  readPidFile,
+  readRecord,
+} from "../cluster/index.js";
 import { HttpKubeClient } from "../kube/index.js";
 
 /** Exit codes that a script can rely on. */
@@ -34,12 +41,17 @@ export function findLab(name: string | undefined): Lab {
   const labs = listLabs();
   const wanted = name ?? process.env.PODWIRE_LAB ?? (labs.length === 1 ? labs[0] : undefined);
   if (wanted === undefined) {
-    const hint = labs.length === 0 ? "no lab is up: podwire up TOPOLOGY" : `which lab? --lab ${labs.join(" | --lab ")}`;
+    const hint =
+      labs.length === 0 ? "no lab is up: podwire up TOPOLOGY" : `which lab? --lab ${labs.join(" | --lab ")}`;
     throw new CliError(hint, Exit.usage);
   }
   const paths = new LabPaths(wanted);
   const record = readRecord(paths);
-  if (!record) throw new CliError(`no lab ${wanted} is up${labs.length ? `; these are: ${labs.join(", ")}` : ""}`, Exit.usage);
+  if (!record)
+    throw new CliError(
+      `no lab ${wanted} is up${labs.length ? `; these are: ${labs.join(", ")}` : ""}`,
+      Exit.usage,
+    );
   return { name: wanted, paths, record };
 }
 

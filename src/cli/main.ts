@@ -31,7 +31,9 @@ const COMMANDS: readonly (readonly [name: string, summary: string])[] = [
 function describeProgram(): Command {
   const program = new Command("podwire");
   program
-    .description("The Kubernetes network in user space: pods, Services and a flannel overlay on one Linux VM, each packet visible.")
+    .description(
+      "The Kubernetes network in user space: pods, Services and a flannel overlay on one Linux VM, each packet visible.",
+    )
     .version("0.1.0")
     .enablePositionalOptions()
     .showHelpAfterError("(podwire --help lists the commands)")

@@ -1,8 +1,8 @@
 /** Places that packets can be sent from or to by name: pods, nodes, Services and the host. */
 import { enterHost } from "../cluster/index.js";
 import type { Pod, Service } from "../kube/index.js";
-import { CliError, Exit, kubeClient, type Lab } from "./context.js";
 import { execSpec } from "./commands/exec.js";
+import { CliError, Exit, kubeClient, type Lab } from "./context.js";
 
 export interface Place {
   readonly name: string;
@@ -21,7 +21,11 @@ export async function podPlaces(lab: Lab): Promise<Place[]> {
 async function podPlace(lab: Lab, pod: Pod): Promise<Place> {
   const { name = "", namespace = "default" } = pod.metadata ?? {};
   const spec = await execSpec(lab, namespace, name);
-  return { name: namespace === "default" ? name : `${namespace}/${name}`, ip: pod.status?.podIP ?? "", enter: spec.enter };
+  return {
+    name: namespace === "default" ? name : `${namespace}/${name}`,
+    ip: pod.status?.podIP ?? "",
+    enter: spec.enter,
+  };
 }
 
 /** `host`, a pod (`name` or `namespace/name`), a node, `svc/name`, or an address. */
@@ -36,7 +40,9 @@ export async function findPlace(lab: Lab, word: string): Promise<Place> {
     return { name: word, ip: service.spec?.clusterIP ?? "" };
   }
   const [first = "", second] = word.replace(/^pods?\//, "").split("/");
-  const pods = await kubeClient(lab).list<Pod>("pods", { namespace: second === undefined ? "default" : first });
+  const pods = await kubeClient(lab).list<Pod>("pods", {
+    namespace: second === undefined ? "default" : first,
+  });
   const pod = pods.items.find((candidate) => candidate.metadata?.name === (second ?? first));
   if (!pod?.status?.podIP) {
     throw new CliError(`${word}: no pod, node or address of that name; pods: podwire get pods`, Exit.usage);

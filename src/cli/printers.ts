@@ -1,7 +1,7 @@
 /** Rows of `podwire get`, with kubectl's columns; those after `wide` show with -o wide only. */
 import type {
-  Endpoints,
   EndpointSlice,
+  Endpoints,
   Event,
   KubeObject,
   Namespace,
@@ -25,7 +25,9 @@ const since = (time: string | undefined): string => (time ? age(Date.parse(time)
 const ageOf = (object: KubeObject): string => since(object.metadata?.creationTimestamp);
 const nameOf = (object: KubeObject): string => object.metadata?.name ?? "";
 const selectorText = (selector: Record<string, string> | undefined): string =>
-  Object.entries(selector ?? {}).map(([key, value]) => `${key}=${value}`).join(",") || NONE;
+  Object.entries(selector ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",") || NONE;
 
 /** STATUS of a pod (kubernetes pkg/printers/internalversion/printers.go, printPod). */
 export function podReason(pod: Pod): string {
@@ -45,7 +47,13 @@ const pods: Columns<Pod> = {
     const statuses = pod.status?.containerStatuses ?? [];
     const ready = statuses.filter((status) => status.ready).length;
     const restarts = statuses.reduce((sum, status) => sum + status.restartCount, 0);
-    return [nameOf(pod), `${ready}/${pod.spec?.containers.length ?? 0}`, podReason(pod), String(restarts), ageOf(pod)];
+    return [
+      nameOf(pod),
+      `${ready}/${pod.spec?.containers.length ?? 0}`,
+      podReason(pod),
+      String(restarts),
+      ageOf(pod),
+    ];
   },
   wideRow: (pod) => [pod.status?.podIP ?? NONE, pod.spec?.nodeName ?? NONE, NONE, NONE],
 };
@@ -60,7 +68,11 @@ function externalIp(service: Service): string {
 
 function servicePorts(service: Service): string {
   const ports = service.spec?.ports ?? [];
-  return ports.map((port) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol ?? "TCP"}`).join(",") || NONE;
+  return (
+    ports
+      .map((port) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol ?? "TCP"}`)
+      .join(",") || NONE
+  );
 }
 
 const services: Columns<Service> = {
@@ -89,7 +101,10 @@ const controllers: Columns<ReplicationController> = {
   ],
   wideRow: (rc) => {
     const containers = rc.spec?.template?.spec?.containers ?? [];
-    const selector = rc.spec?.selector as Record<string, string> | { matchLabels?: Record<string, string> } | undefined;
+    const selector = rc.spec?.selector as
+      | Record<string, string>
+      | { matchLabels?: Record<string, string> }
+      | undefined;
     const labels = selector && typeof selector.matchLabels === "object" ? selector.matchLabels : selector;
     return [
       containers.map((one) => one.name).join(","),
@@ -118,7 +133,13 @@ const nodes: Columns<Node> = {
   wideRow: (node) => {
     const info = node.status?.nodeInfo;
     const ip = node.status?.addresses?.find((address) => address.type === "InternalIP")?.address;
-    return [ip ?? NONE, NONE, info?.osImage ?? "", info?.kernelVersion ?? "", info?.containerRuntimeVersion ?? ""];
+    return [
+      ip ?? NONE,
+      NONE,
+      info?.osImage ?? "",
+      info?.kernelVersion ?? "",
+      info?.containerRuntimeVersion ?? "",
+    ];
   },
 };
 
@@ -133,7 +154,9 @@ const endpoints: Columns<Endpoints> = {
   wide: [],
   row: (object) => {
     const items = (object.subsets ?? []).flatMap((subset) =>
-      (subset.ports ?? []).flatMap((port) => (subset.addresses ?? []).map((address) => `${address.ip}:${port.port}`)),
+      (subset.ports ?? []).flatMap((port) =>
+        (subset.addresses ?? []).map((address) => `${address.ip}:${port.port}`),
+      ),
     );
     return [nameOf(object), endpointList(items), ageOf(object)];
   },
@@ -190,7 +213,11 @@ export function printTable(
   options: { readonly wide: boolean; readonly namespaced: boolean; readonly prefix?: string },
 ): string {
   const columns = COLUMNS[resource];
-  const header = [...(options.namespaced ? ["NAMESPACE"] : []), ...columns.header, ...(options.wide ? columns.wide : [])];
+  const header = [
+    ...(options.namespaced ? ["NAMESPACE"] : []),
+    ...columns.header,
+    ...(options.wide ? columns.wide : []),
+  ];
   const rows = objects.map((object) => {
     const cells = [...columns.row(object)];
     if (options.prefix) cells[0] = `${options.prefix}/${cells[0]}`;

@@ -12,7 +12,8 @@ export interface Target {
 export function findResource(word: string): ResourceName {
   const wanted = word.toLowerCase();
   for (const info of RESOURCES) {
-    if ([info.name, info.singular, info.kind.toLowerCase(), ...info.shortNames].includes(wanted)) return info.name;
+    if ([info.name, info.singular, info.kind.toLowerCase(), ...info.shortNames].includes(wanted))
+      return info.name;
   }
   const known = RESOURCES.map((info) => info.shortNames[0] ?? info.name).join(", ");
   throw new CliError(`the lab doesn't have a resource type "${word}"; these are: ${known}`, Exit.usage);
@@ -23,10 +24,15 @@ export function parseTargets(words: readonly string[]): Target[] {
   if (words.some((word) => word.includes("/"))) {
     return words.map((word) => {
       const [type = "", name, more] = word.split("/");
-      if (!name || more !== undefined) throw new CliError(`${word}: give TYPE/NAME, such as pod/web-1`, Exit.usage);
+      if (!name || more !== undefined)
+        throw new CliError(`${word}: give TYPE/NAME, such as pod/web-1`, Exit.usage);
       return { resource: findResource(type), names: [name] };
     });
   }
-  if (first === "all") return (["pods", "replicationcontrollers", "services", "replicasets"] as const).map((resource) => ({ resource, names: rest }));
+  if (first === "all")
+    return (["pods", "replicationcontrollers", "services", "replicasets"] as const).map((resource) => ({
+      resource,
+      names: rest,
+    }));
   return first.split(",").map((type) => ({ resource: findResource(type), names: rest }));
 }

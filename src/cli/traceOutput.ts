@@ -2,7 +2,13 @@
 import { createInterface } from "node:readline";
 import { type LabPaths, openApi } from "../cluster/index.js";
 import { HttpKubeClient, type Pod, type Service } from "../kube/index.js";
-import { BatchedLineStream, formatObservation, observationFromJson, TraceFilter, type TraceFilterSpec } from "../observe/index.js";
+import {
+  BatchedLineStream,
+  formatObservation,
+  observationFromJson,
+  TraceFilter,
+  type TraceFilterSpec,
+} from "../observe/index.js";
 import { parseIpv4 } from "../wire/index.js";
 
 export interface FollowOptions {
@@ -55,7 +61,10 @@ class Names {
   readonly of = (address: number): string | undefined => this.#names.get(address);
 
   async refresh(): Promise<void> {
-    const [pods, services] = await Promise.all([this.#client.list<Pod>("pods"), this.#client.list<Service>("services")]);
+    const [pods, services] = await Promise.all([
+      this.#client.list<Pod>("pods"),
+      this.#client.list<Service>("services"),
+    ]);
     const names = new Map<number, string>();
     const put = (ip: string | undefined, object: Pod | Service) => {
       const address = parseIpv4(ip ?? "");

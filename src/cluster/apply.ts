@@ -13,7 +13,10 @@ export class ManifestError extends Error {
   override readonly name = "ManifestError";
 }
 
-export async function applyManifests(client: KubeClient, manifests: readonly ManifestPlan[]): Promise<Applied[]> {
+export async function applyManifests(
+  client: KubeClient,
+  manifests: readonly ManifestPlan[],
+): Promise<Applied[]> {
   const applied: Applied[] = [];
   for (const manifest of manifests) {
     try {
@@ -52,14 +55,17 @@ function merge(stored: unknown, wanted: unknown): unknown {
     return Array.isArray(stored) && Array.isArray(wanted) ? mergeLists(stored, wanted) : wanted;
   }
   const merged: Record<string, unknown> = { ...stored };
-  for (const [key, value] of Object.entries(wanted)) merged[key] = key in stored ? merge(stored[key], value) : value;
+  for (const [key, value] of Object.entries(wanted))
+    merged[key] = key in stored ? merge(stored[key], value) : value;
   return merged;
 }
 
 /** Lists of named things (ports, containers, env) keep what the API server filled in; other lists are replaced. */
 function mergeLists(stored: readonly unknown[], wanted: readonly unknown[]): unknown[] {
   return wanted.map((item) => {
-    const key = isRecord(item) ? ["name", "containerPort", "port"].find((candidate) => candidate in item) : undefined;
+    const key = isRecord(item)
+      ? ["name", "containerPort", "port"].find((candidate) => candidate in item)
+      : undefined;
     if (!isRecord(item) || key === undefined) return item;
     const match = stored.find((candidate) => isRecord(candidate) && candidate[key] === item[key]);
     return match === undefined ? item : merge(match, item);

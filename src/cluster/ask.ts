@@ -16,16 +16,28 @@ export interface Ask {
 export function openApi(paths: LabPaths, path: string, ask: Ask = {}): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asked: ClientRequest = request(
-      { socketPath: paths.apiSocket, path, method: ask.method ?? "GET", ...(ask.signal ? { signal: ask.signal } : {}) },
+      {
+        socketPath: paths.apiSocket,
+        path,
+        method: ask.method ?? "GET",
+        ...(ask.signal ? { signal: ask.signal } : {}),
+      },
       (answer) => {
         const code = answer.statusCode ?? 0;
         if (code >= 200 && code < 300) return resolve(answer);
-        void text(answer).then((body) => reject(new Error(words(body) || `the API server answered ${code}`)), reject);
+        void text(answer).then(
+          (body) => reject(new Error(words(body) || `the API server answered ${code}`)),
+          reject,
+        );
       },
     );
     asked.once("error", (error: NodeJS.ErrnoException) => {
       const away = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-      reject(away ? new LabUnreachableError(`the lab's cluster process does not answer on ${paths.apiSocket}`) : error);
+      reject(
+        away
+          ? new LabUnreachableError(`the lab's cluster process does not answer on ${paths.apiSocket}`)
+          : error,
+      );
     });
     asked.end();
   });

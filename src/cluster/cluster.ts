@@ -5,13 +5,26 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { startControllers } from "../control/index.js";
-import { type ApiServer, type KubeClient, type Node, startApiServer, StatusError } from "../kube/index.js";
-import { connectStore, createIfAbsent, startStoreServer, type Store, type StoreServer } from "../store/index.js";
+import { type ApiServer, type KubeClient, type Node, StatusError, startApiServer } from "../kube/index.js";
+import {
+  connectStore,
+  createIfAbsent,
+  type Store,
+  type StoreServer,
+  startStoreServer,
+} from "../store/index.js";
 import { applyManifests, ManifestError } from "./apply.js";
 import { routeServices } from "./hostNetwork.js";
 import type { LabPaths } from "./paths.js";
 import { writePidFile } from "./pidfile.js";
-import { flannelConfig, hostTapName, type LabRecord, nodeConfig, readRecord, storeEndpoints } from "./record.js";
+import {
+  flannelConfig,
+  hostTapName,
+  type LabRecord,
+  nodeConfig,
+  readRecord,
+  storeEndpoints,
+} from "./record.js";
 import { askNode, serveExtra } from "./routes.js";
 import { type NodeState, NodeSupervisor } from "./supervisor.js";
 
@@ -34,16 +47,24 @@ export interface Cluster {
 
 export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Cluster> {
   const record = readRecord(paths);
-  if (!record) throw new ClusterSetupError(`${paths.record} is missing or unreadable: run podwire down, then up again`);
+  if (!record)
+    throw new ClusterSetupError(`${paths.record} is missing or unreadable: run podwire down, then up again`);
   writePidFile(paths.clusterPid);
   const supervisors = record.plan.nodes.map(
-    (node) => new NodeSupervisor(nodeConfig(paths, record, node), (name, message) => log("warn", `node ${name} ${message}`)),
+    (node) =>
+      new NodeSupervisor(nodeConfig(paths, record, node), (name, message) =>
+        log("warn", `node ${name} ${message}`),
+      ),
   );
   // First of all: their start-up overlaps with ours, and they wait for store and API by themselves.
   for (const supervisor of supervisors) supervisor.start();
   const server = record.store ? undefined : await startEmbeddedStore(paths, record, log);
   const store = connectStore({ endpoints: [...storeEndpoints(paths, record)] });
-  await createIfAbsent(store, `${record.plan.network.pods.prefix}/config`, Buffer.from(flannelConfig(record.plan)));
+  await createIfAbsent(
+    store,
+    `${record.plan.network.pods.prefix}/config`,
+    Buffer.from(flannelConfig(record.plan)),
+  );
   const api = await startApi(paths, record, store, supervisors, log);
   const controllers = startControllers({ client: api.client, log, nodeGraceMs: NODE_GRACE_MS });
   const gateway = new ServiceGateway(record, supervisors, log);
@@ -102,7 +123,10 @@ async function labStatus(
   address: string,
 ): Promise<object> {
   const nodes = await Promise.all(
-    supervisors.map(async ({ state }) => ({ ...state, status: await askNode<object>(paths, state.name, "/status") })),
+    supervisors.map(async ({ state }) => ({
+      ...state,
+      status: await askNode<object>(paths, state.name, "/status"),
+    })),
   );
   return {
     lab: record.plan.name,
@@ -112,7 +136,11 @@ async function labStatus(
     pid: process.pid,
     api: address,
     store: storeEndpoints(paths, record),
-    networks: { nodes: record.plan.network.nodes, pods: record.plan.network.pods.network, services: record.plan.network.services },
+    networks: {
+      nodes: record.plan.network.nodes,
+      pods: record.plan.network.pods.network,
+      services: record.plan.network.services,
+    },
     host: record.plan.network.host,
     nodes,
   };
@@ -129,7 +157,8 @@ async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient)
   try {
     await applyManifests(client, record.plan.manifests);
   } catch (error) {
-    if (error instanceof StatusError || error instanceof ManifestError) throw new ClusterSetupError(error.message);
+    if (error instanceof StatusError || error instanceof ManifestError)
+      throw new ClusterSetupError(error.message);
     throw error;
   }
   writeFileSync(mark, "", { mode: 0o600 });
@@ -175,7 +204,10 @@ class ServiceGateway {
     const node = plan.nodes.find((candidate) => candidate.name === wanted);
     if (!node) return;
     try {
-      await routeServices(plan.network.services, plan.network.host, { nodeIp: node.ip, tap: hostTapName(plan.name, node.name) });
+      await routeServices(plan.network.services, plan.network.host, {
+        nodeIp: node.ip,
+        tap: hostTapName(plan.name, node.name),
+      });
       if (this.#current) this.#log("info", `ClusterIPs are now reached through ${wanted}`);
       this.#current = wanted;
     } catch {

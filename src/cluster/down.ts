@@ -4,8 +4,16 @@
  */
 import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { kill, netnsExists, netnsPids, type OwnedResource, processStartTime, readOwned, removeOwned } from "../node/index.js";
-import { LabPaths, NodePaths, runRoot } from "./paths.js";
+import {
+  kill,
+  netnsExists,
+  netnsPids,
+  type OwnedResource,
+  processStartTime,
+  readOwned,
+  removeOwned,
+} from "../node/index.js";
+import { type LabPaths, NodePaths, runRoot } from "./paths.js";
 import { endProcess, readPidFile } from "./pidfile.js";
 import { readRecord } from "./record.js";
 
@@ -31,7 +39,9 @@ export function listLabs(root: string = runRoot()): string[] {
 export async function removeLab(paths: LabPaths): Promise<DownReport> {
   await endProcesses(paths);
   const { netns } = readRecord(paths) ?? {};
-  const resources = journals(paths).flatMap((path) => readOwned(path).map((resource) => inHost(resource, netns)));
+  const resources = journals(paths).flatMap((path) =>
+    readOwned(path).map((resource) => inHost(resource, netns)),
+  );
   await endPods(resources);
   const problems: string[] = [];
   const seen = new Set<string>();

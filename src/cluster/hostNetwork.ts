@@ -1,6 +1,7 @@
 /** The network namespace that plays the host: the machine's own, or a named one, made when missing. */
-import type { HostRoute } from "../topology/index.js";
+
 import { netnsExists, type OwnedJournal, run } from "../node/index.js";
+import type { HostRoute } from "../topology/index.js";
 
 /** Arguments that put a program into the namespace; none for the machine's own. */
 export function enterHost(netns: string | undefined): string[] {
@@ -25,6 +26,10 @@ export async function hostRoutes(netns: string | undefined): Promise<HostRoute[]
 }
 
 /** Leads the service network through one node's TAP, so that the machine's own clients reach ClusterIPs. */
-export async function routeServices(service: string, hostIp: string, via: { nodeIp: string; tap: string }): Promise<void> {
+export async function routeServices(
+  service: string,
+  hostIp: string,
+  via: { nodeIp: string; tap: string },
+): Promise<void> {
   await run("ip", ["route", "replace", service, "via", via.nodeIp, "dev", via.tap, "onlink", "src", hostIp]);
 }

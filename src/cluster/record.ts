@@ -1,6 +1,7 @@
 /** A lab's record on disk: what the cluster process is started with, and what every command reads. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+
 import { createHash } from "node:crypto";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { NodeConfig } from "../node/index.js";
 import type { LabPlan, NodePlan } from "../topology/index.js";
 import type { LabPaths } from "./paths.js";

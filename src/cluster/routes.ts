@@ -2,9 +2,9 @@
  * What the cluster process adds to the API server's paths: pod logs (Kubernetes' own path), and under /podwire/v1 the
  * lab's status, the trace of all nodes in one stream, and each node's own paths.
  */
-import { type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { createInterface } from "node:readline";
+import { pipeline } from "node:stream/promises";
 import { type KubeClient, type Pod, StatusError } from "../kube/index.js";
 import type { LabPaths } from "./paths.js";
 
@@ -23,13 +23,26 @@ export async function serveExtra(
   url: URL,
 ): Promise<boolean> {
   const parts = url.pathname.split("/").slice(1).map(decodeURIComponent);
-  const isLog = parts.length === 7 && parts[1] === "v1" && parts[2] === "namespaces" && parts[4] === "pods" && parts[6] === "log";
+  const isLog =
+    parts.length === 7 &&
+    parts[1] === "v1" &&
+    parts[2] === "namespaces" &&
+    parts[4] === "pods" &&
+    parts[6] === "log";
   try {
-    if (parts[0] === "api" && isLog) await podLog(context, request, response, url, parts[3] ?? "", parts[5] ?? "");
+    if (parts[0] === "api" && isLog)
+      await podLog(context, request, response, url, parts[3] ?? "", parts[5] ?? "");
     else if (parts[0] !== "podwire" || parts[1] !== "v1") return false;
     else if (parts[2] === "status") sendJson(response, 200, await context.status());
     else if (parts[2] === "trace") traceAll(context, response);
-    else if (parts[2] === "nodes" && parts[3]) await toNode(context, request, response, parts[3], `/${parts.slice(4).map(encodeURIComponent).join("/")}${url.search}`);
+    else if (parts[2] === "nodes" && parts[3])
+      await toNode(
+        context,
+        request,
+        response,
+        parts[3],
+        `/${parts.slice(4).map(encodeURIComponent).join("/")}${url.search}`,
+      );
     else return false;
   } catch (error) {
     if (response.headersSent) response.destroy();
@@ -77,13 +90,19 @@ async function toNode(
   node: string,
   path: string,
 ): Promise<void> {
-  if (!context.nodes().includes(node)) return sendJson(response, 404, failure(404, `nodes "${node}" not found in this lab`));
+  if (!context.nodes().includes(node))
+    return sendJson(response, 404, failure(404, `nodes "${node}" not found in this lab`));
   await new Promise<void>((resolve, reject) => {
-    const onward = httpRequest({ socketPath: context.paths.node(node).socket, path, method: request.method ?? "GET" }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, { "Content-Type": answer.headers["content-type"] ?? "text/plain" });
-      response.flushHeaders();
-      pipeline(answer, response).then(resolve, resolve);
-    });
+    const onward = httpRequest(
+      { socketPath: context.paths.node(node).socket, path, method: request.method ?? "GET" },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, {
+          "Content-Type": answer.headers["content-type"] ?? "text/plain",
+        });
+        response.flushHeaders();
+        pipeline(answer, response).then(resolve, resolve);
+      },
+    );
     onward.once("error", (error) => reject(new Error(`node ${node} does not answer: ${error.message}`)));
     response.once("close", () => onward.destroy());
     request.pipe(onward);
@@ -119,7 +138,9 @@ const RECONNECT_MS = 500;
 function traceAll(context: RouteContext, response: ServerResponse): void {
   response.writeHead(200, { "Content-Type": "application/x-ndjson" });
   response.flushHeaders();
-  const stops = context.nodes().map((node) => followNode(context.paths, node, (line) => void response.write(`${line}\n`)));
+  const stops = context
+    .nodes()
+    .map((node) => followNode(context.paths, node, (line) => void response.write(`${line}\n`)));
   response.once("close", () => {
     for (const stop of stops) stop();
   });

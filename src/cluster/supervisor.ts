@@ -97,7 +97,9 @@ export class NodeSupervisor {
     if (child.pid === undefined) return this.#ended("could not be started", undefined);
     this.#process = writePidFile(this.#paths.pid, child.pid);
     this.#startedAtMs = Date.now();
-    child.once("exit", (code, signal) => this.#ended(signal ? `was ended by ${signal}` : `ended with code ${code}`, code));
+    child.once("exit", (code, signal) =>
+      this.#ended(signal ? `was ended by ${signal}` : `ended with code ${code}`, code),
+    );
   }
 
   #ended(how: string, code: number | null | undefined): void {

@@ -3,18 +3,27 @@
  * process under a small shell that starts it again when it dies, and waits until every pod is ready.
  */
 import { spawn } from "node:child_process";
-import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HttpKubeClient, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { OwnedJournal } from "../node/index.js";
 import { checkHostRoutes, type LabPlan } from "../topology/index.js";
+import { askApi } from "./ask.js";
 import { listLabs, removeLab } from "./down.js";
-import { enterHost, ensureHostNetns, hostRoutes } from "./hostNetwork.js";
+import { ensureHostNetns, enterHost, hostRoutes } from "./hostNetwork.js";
 import { LabPaths, runRoot } from "./paths.js";
 import { readPidFile, writePidFile } from "./pidfile.js";
 import { readRecord, writeRecord } from "./record.js";
 import type { NodeState } from "./supervisor.js";
-import { askApi } from "./ask.js";
 
 export interface UpOptions {
   readonly netns?: string;
@@ -72,11 +81,14 @@ export async function startLab(plan: LabPlan, options: UpOptions = {}): Promise<
 }
 
 function checkPrivileges(): void {
-  if (process.getuid?.() !== 0) throw new UpError("podwire makes network devices and namespaces: run it as root (sudo)");
+  if (process.getuid?.() !== 0)
+    throw new UpError("podwire makes network devices and namespaces: run it as root (sudo)");
   try {
     accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
   } catch {
-    throw new UpError("/dev/net/tun is missing: load the driver (modprobe tun) or allow the device in this VM or container");
+    throw new UpError(
+      "/dev/net/tun is missing: load the driver (modprobe tun) or allow the device in this VM or container",
+    );
   }
 }
 
@@ -85,11 +97,14 @@ async function clearOldLab(paths: LabPaths, onProgress: ((line: string) => void)
   if (!existsSync(paths.dir)) return;
   const name = paths.dir.split("/").at(-1);
   if (readPidFile(paths.clusterPid) || readPidFile(paths.supervisorPid)) {
-    throw new UpError(`lab ${name} is already up: podwire down ${name} first, or give the topology another name`);
+    throw new UpError(
+      `lab ${name} is already up: podwire down ${name} first, or give the topology another name`,
+    );
   }
   onProgress?.(`clearing away what is left of an earlier lab ${name}`);
   const { problems } = await removeLab(paths);
-  if (problems.length > 0) throw new UpError(`an earlier lab ${name} could not be cleared away: ${problems.join("; ")}`);
+  if (problems.length > 0)
+    throw new UpError(`an earlier lab ${name} could not be cleared away: ${problems.join("; ")}`);
 }
 
 /** Two labs may run at once when they are in different namespaces or share no underlay address. */
@@ -97,15 +112,27 @@ async function checkOtherLabs(plan: LabPlan, netns: string | undefined): Promise
   for (const other of listLabs()) {
     const record = readRecord(new LabPaths(other));
     if (!record || other === plan.name || record.netns !== netns) continue;
-    const taken = plan.nodes.find((node) => record.plan.nodes.some((theirs) => theirs.underlay === node.underlay));
-    if (taken) throw new UpError(`node ${taken.name}: underlay address ${taken.underlay} is used by lab ${other}; set another (nodes[].underlay)`);
+    const taken = plan.nodes.find((node) =>
+      record.plan.nodes.some((theirs) => theirs.underlay === node.underlay),
+    );
+    if (taken)
+      throw new UpError(
+        `node ${taken.name}: underlay address ${taken.underlay} is used by lab ${other}; set another (nodes[].underlay)`,
+      );
   }
 }
 
 function startCluster(paths: LabPaths, lab: string, netns: string | undefined): void {
   const log = openSync(paths.log, "a", 0o600);
   const command = [process.execPath, CLUSTER_MAIN, lab, runRoot()];
-  const [program = "sh", ...args] = [...enterHost(netns), "sh", "-c", SUPERVISOR, "podwire-supervisor", ...command];
+  const [program = "sh", ...args] = [
+    ...enterHost(netns),
+    "sh",
+    "-c",
+    SUPERVISOR,
+    "podwire-supervisor",
+    ...command,
+  ];
   const child = spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
   closeSync(log);
   child.unref();
@@ -131,7 +158,14 @@ export async function waitReady(
   onProgress: (now: Readiness) => void,
 ): Promise<Readiness> {
   const client = new HttpKubeClient({ socketPath: paths.apiSocket });
-  let last: Readiness = { ready: false, nodesReady: 0, nodes: 0, podsReady: 0, pods: 0, waitingFor: ["the API server"] };
+  let last: Readiness = {
+    ready: false,
+    nodesReady: 0,
+    nodes: 0,
+    podsReady: 0,
+    pods: 0,
+    waitingFor: ["the API server"],
+  };
   for (const until = Date.now() + timeoutMs; Date.now() < until; ) {
     if (existsSync(paths.failure)) throw new UpError(readFileSync(paths.failure, "utf8").trim());
     if (!readPidFile(paths.supervisorPid) && !existsSync(paths.failure)) {
@@ -156,8 +190,12 @@ export async function look(paths: LabPaths, client: KubeClient): Promise<Readine
   const failed = status.nodes.find((node) => node.state === "failed");
   if (failed) throw new UpError(nodeFailure(paths, failed.name));
   const planned = record?.plan.nodes.map((node) => node.name) ?? [];
-  const readyNodes = new Set(nodes.items.filter((node) => isReady(node.status?.conditions)).map((node) => node.metadata?.name));
-  const waitingNodes = planned.filter((name) => !readyNodes.has(name)).map((name) => `node ${name}: has not reported yet`);
+  const readyNodes = new Set(
+    nodes.items.filter((node) => isReady(node.status?.conditions)).map((node) => node.metadata?.name),
+  );
+  const waitingNodes = planned
+    .filter((name) => !readyNodes.has(name))
+    .map((name) => `node ${name}: has not reported yet`);
   const waitingPods = pods.items.filter((pod) => !podReady(pod)).map(whyNotReady);
   const desired = await missingReplicas(client);
   const waitingFor = [...waitingNodes, ...desired, ...waitingPods];
@@ -174,12 +212,18 @@ export async function look(paths: LabPaths, client: KubeClient): Promise<Readine
 
 /** Controllers that have not made all their pods yet. */
 async function missingReplicas(client: KubeClient): Promise<string[]> {
-  type Controller = { metadata?: { name?: string }; spec?: { replicas?: number }; status?: { replicas?: number } };
+  type Controller = {
+    metadata?: { name?: string };
+    spec?: { replicas?: number };
+    status?: { replicas?: number };
+  };
   const lists = await Promise.all([client.list("replicationcontrollers"), client.list("replicasets")]);
   return lists
     .flatMap((list) => list.items as Controller[])
     .filter((one) => (one.status?.replicas ?? 0) !== (one.spec?.replicas ?? 1))
-    .map((one) => `${one.metadata?.name}: ${one.status?.replicas ?? 0} of ${one.spec?.replicas ?? 1} pods made`);
+    .map(
+      (one) => `${one.metadata?.name}: ${one.status?.replicas ?? 0} of ${one.spec?.replicas ?? 1} pods made`,
+    );
 }
 
 function isReady(conditions: readonly { type: string; status: string }[] | undefined): boolean {
@@ -192,13 +236,16 @@ function podReady(pod: Pod): boolean {
 
 function whyNotReady(pod: Pod): string {
   const name = `pod ${pod.metadata?.namespace}/${pod.metadata?.name}`;
-  const unscheduled = pod.status?.conditions?.find((one) => one.type === "PodScheduled" && one.status === "False");
+  const unscheduled = pod.status?.conditions?.find(
+    (one) => one.type === "PodScheduled" && one.status === "False",
+  );
   if (unscheduled) return `${name}: ${unscheduled.message ?? "not scheduled"}`;
   if (!pod.spec?.nodeName) return `${name}: waiting for a node`;
   const waiting = pod.status?.containerStatuses?.find((container) => !container.ready);
   const state = waiting?.state;
   if (state?.waiting) return `${name}: ${state.waiting.reason} ${state.waiting.message ?? ""}`.trim();
-  if (state?.terminated) return `${name}: container ${waiting?.name} ended with exit code ${state.terminated.exitCode}`;
+  if (state?.terminated)
+    return `${name}: container ${waiting?.name} ended with exit code ${state.terminated.exitCode}`;
   if (waiting) return `${name}: container ${waiting.name} runs but is not ready (readiness probe)`;
   return `${name}: ${pod.status?.phase ?? "Pending"}`;
 }

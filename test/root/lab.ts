@@ -1,5 +1,5 @@
 /** Drives the built `podwire` as a user does, each lab in a namespace and a run directory of its own. */
-import { execFile, type ExecFileException } from "node:child_process";
+import { type ExecFileException, execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -13,13 +13,21 @@ export interface Output {
 }
 
 /** Runs a program to its end, whatever its exit code. */
-export function exec(words: readonly string[], options: { input?: string; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {}): Promise<Output> {
+export function exec(
+  words: readonly string[],
+  options: { input?: string; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<Output> {
   const [program = "", ...args] = words;
   return new Promise((resolve) => {
     const child = execFile(
       program,
       args,
-      { timeout: options.timeoutMs ?? 60_000, maxBuffer: 256 << 20, env: options.env ?? process.env, killSignal: "SIGKILL" },
+      {
+        timeout: options.timeoutMs ?? 60_000,
+        maxBuffer: 256 << 20,
+        env: options.env ?? process.env,
+        killSignal: "SIGKILL",
+      },
       (error: ExecFileException | null, stdout, stderr) => {
         const code = error ? (typeof error.code === "number" ? error.code : 255) : 0;
         resolve({ code, stdout, stderr: error && !stderr ? `${stderr}${error.message}` : stderr });
@@ -105,7 +113,12 @@ export class TestLab {
 }
 
 /** Asks again until it holds; fails with the last answer. */
-export async function eventually<T>(what: string, ask: () => Promise<T>, holds: (value: T) => boolean, withinMs = 15_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  ask: () => Promise<T>,
+  holds: (value: T) => boolean,
+  withinMs = 15_000,
+): Promise<T> {
   let last: unknown;
   for (const until = Date.now() + withinMs; Date.now() < until; ) {
     try {
@@ -117,11 +130,18 @@ export async function eventually<T>(what: string, ask: () => Promise<T>, holds: 
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`${what}: not within ${withinMs} ms; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
+  throw new Error(
+    `${what}: not within ${withinMs} ms; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`,
+  );
 }
 
 /** Parts of the line that podwire/echo answers with. */
 export function identity(line: string): { pod: string; node: string; ip: string; client: string } {
-  const parts = Object.fromEntries(line.trim().split(" ").map((part) => part.split("=") as [string, string]));
+  const parts = Object.fromEntries(
+    line
+      .trim()
+      .split(" ")
+      .map((part) => part.split("=") as [string, string]),
+  );
   return { pod: parts.pod ?? "", node: parts.node ?? "", ip: parts.ip ?? "", client: parts.client ?? "" };
 }

@@ -9,7 +9,10 @@ export function define(command: Command): void {
     .requiredOption("-f, --filename <file...>", "manifest files, YAML or JSON; - for standard input")
     .option("-n, --namespace <name>", "namespace of objects that name none", "default")
     .option("--lab <name>", "name of the lab")
-    .addHelpText("after", "\nAll files are checked before anything is changed; exit code 2 when one is wrong.")
+    .addHelpText(
+      "after",
+      "\nAll files are checked before anything is changed; exit code 2 when one is wrong.",
+    )
     .action(async (options: { filename: string[]; namespace: string; lab?: string }) => {
       const lab = findLab(options.lab);
       const manifests = readManifests(options.filename, lab, options.namespace);

@@ -43,7 +43,8 @@ function query(options: ConntrackOptions): string {
   const query = new URLSearchParams();
   if (options.proto) {
     const number = PROTOCOLS[options.proto];
-    if (!number) throw new CliError(`--proto ${options.proto}: give ${Object.keys(PROTOCOLS).join(", ")}`, Exit.usage);
+    if (!number)
+      throw new CliError(`--proto ${options.proto}: give ${Object.keys(PROTOCOLS).join(", ")}`, Exit.usage);
     query.set("protocol", number);
   }
   if (options.origSrc) query.set("src", options.origSrc);

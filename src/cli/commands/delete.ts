@@ -1,5 +1,11 @@
 import type { Command } from "commander";
-import { type HttpKubeClient, RESOURCES, resourceOf, type ResourceName, StatusError } from "../../kube/index.js";
+import {
+  type HttpKubeClient,
+  RESOURCES,
+  type ResourceName,
+  resourceOf,
+  StatusError,
+} from "../../kube/index.js";
 import { CliError, Exit, findLab, kubeClient, type Lab, print } from "../context.js";
 import { readManifests } from "../manifests.js";
 import { parseTargets } from "../targets.js";
@@ -55,8 +61,13 @@ function named(lab: Lab, files: readonly string[], namespace: string): Victim[] 
   }));
 }
 
-async function chosen(client: HttpKubeClient, words: readonly string[], options: DeleteOptions): Promise<Victim[]> {
-  if (words.length === 0) throw new CliError("what is to be deleted? give TYPE/NAME, TYPE -l LABELS, or -f FILE", Exit.usage);
+async function chosen(
+  client: HttpKubeClient,
+  words: readonly string[],
+  options: DeleteOptions,
+): Promise<Victim[]> {
+  if (words.length === 0)
+    throw new CliError("what is to be deleted? give TYPE/NAME, TYPE -l LABELS, or -f FILE", Exit.usage);
   const victims: Victim[] = [];
   for (const { resource, names } of parseTargets(words)) {
     const namespaced = RESOURCES.find((info) => info.name === resource)?.namespaced ?? true;
@@ -74,12 +85,21 @@ async function chosen(client: HttpKubeClient, words: readonly string[], options:
 }
 
 async function remove(client: HttpKubeClient, victim: Victim, options: DeleteOptions): Promise<void> {
-  const grace = options.force ? 0 : options.gracePeriod === undefined ? undefined : Number(options.gracePeriod);
+  const grace = options.force
+    ? 0
+    : options.gracePeriod === undefined
+      ? undefined
+      : Number(options.gracePeriod);
   if (grace !== undefined && !(Number.isInteger(grace) && grace >= 0)) {
     throw new CliError(`--grace-period ${options.gracePeriod}: give a whole number of seconds`, Exit.usage);
   }
   try {
-    await client.delete(victim.resource, victim.namespace, victim.name, grace === undefined ? {} : { gracePeriodSeconds: grace });
+    await client.delete(
+      victim.resource,
+      victim.namespace,
+      victim.name,
+      grace === undefined ? {} : { gracePeriodSeconds: grace },
+    );
   } catch (error) {
     if (options.ignoreNotFound && error instanceof StatusError && error.status.code === 404) return;
     throw error;
@@ -92,10 +112,14 @@ async function untilGone(client: HttpKubeClient, victims: readonly Victim[]): Pr
   const left = new Set(victims);
   for (const until = Date.now() + WAIT_MS; left.size > 0 && Date.now() < until; ) {
     for (const victim of left) {
-      const there = await client.get(victim.resource, victim.namespace, victim.name).then(() => true, () => false);
+      const there = await client.get(victim.resource, victim.namespace, victim.name).then(
+        () => true,
+        () => false,
+      );
       if (!there) left.delete(victim);
     }
     if (left.size > 0) await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  if (left.size > 0) throw new CliError(`not gone after ${WAIT_MS / 1000} s: ${[...left].map((one) => one.name).join(", ")}`);
+  if (left.size > 0)
+    throw new CliError(`not gone after ${WAIT_MS / 1000} s: ${[...left].map((one) => one.name).join(", ")}`);
 }

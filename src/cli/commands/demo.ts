@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { LabPlan } from "../../topology/index.js";
-import { bringUp, type BringUpOptions } from "../bringUp.js";
+import { type BringUpOptions, bringUp } from "../bringUp.js";
 
 const TOPOLOGY = fileURLToPath(new URL("../../../topologies/two-nodes.yaml", import.meta.url));
 
@@ -13,7 +13,10 @@ export function define(command: Command): void {
     .option("--topology <file>", "another topology", TOPOLOGY)
     .option("--timeout <seconds>", "how long to wait for pods to be ready", Number, 60)
     .action(async (options: BringUpOptions & { topology: string }) => {
-      process.exitCode = await bringUp(options.topology, { ...options, hints: (plan) => hints(plan, options.netns) });
+      process.exitCode = await bringUp(options.topology, {
+        ...options,
+        hints: (plan) => hints(plan, options.netns),
+      });
     });
 }
 
@@ -24,7 +27,11 @@ function hints(plan: LabPlan, netns: string | undefined): string[] {
   const lines: [command: string, what: string][] = [];
   const node = plan.nodes[0];
   const port = nodePort(plan);
-  if (node && port) lines.push([`${onHost}curl http://${node.ip}:${port}/`, "a NodePort: repeat it, the pods answer in turn"]);
+  if (node && port)
+    lines.push([
+      `${onHost}curl http://${node.ip}:${port}/`,
+      "a NodePort: repeat it, the pods answer in turn",
+    ]);
   lines.push(
     [`${podwire} trace --follow`, "each packet at each node, in another terminal"],
     [`${podwire} get pods -o wide`, "the pods and where they run"],
@@ -32,7 +39,13 @@ function hints(plan: LabPlan, netns: string | undefined): string[] {
     [`${podwire} pingall`, "every pod to every pod, over the overlay"],
   );
   const width = Math.max(...lines.map(([command]) => command.length));
-  return ["", "Try, from another terminal in this folder:", "", ...lines.map(([command, what]) => `  ${command.padEnd(width)}   # ${what}`), ""];
+  return [
+    "",
+    "Try, from another terminal in this folder:",
+    "",
+    ...lines.map(([command, what]) => `  ${command.padEnd(width)}   # ${what}`),
+    "",
+  ];
 }
 
 function nodePort(plan: LabPlan): number | undefined {

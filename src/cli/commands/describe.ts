@@ -1,6 +1,13 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { type Endpoints, type Event, type HttpKubeClient, type KubeObject, RESOURCES, type Service } from "../../kube/index.js";
+import {
+  type Endpoints,
+  type Event,
+  type HttpKubeClient,
+  type KubeObject,
+  RESOURCES,
+  type Service,
+} from "../../kube/index.js";
 import { findLab, kubeClient, print } from "../context.js";
 import { age, table } from "../table.js";
 import { parseTargets } from "../targets.js";
@@ -23,7 +30,8 @@ export function define(command: Command): void {
       const blocks: string[] = [];
       for (const target of parseTargets(words)) {
         const kind = RESOURCES.find((info) => info.name === target.resource)?.kind ?? "";
-        for (const object of await fetchTarget(client, target, options)) blocks.push(await describe(client, kind, object));
+        for (const object of await fetchTarget(client, target, options))
+          blocks.push(await describe(client, kind, object));
       }
       print(blocks.join("\n\n\n"));
     });
@@ -38,8 +46,15 @@ async function describe(client: HttpKubeClient, kind: string, object: KubeObject
     field("Labels", pairs(labels)),
     field("Annotations", pairs(annotations)),
     field("Created", `${creationTimestamp ?? ""} (${age(Date.parse(creationTimestamp ?? ""))} ago)`),
-    ...(object.metadata?.deletionTimestamp ? [field("Status", `Terminating since ${object.metadata.deletionTimestamp}`)] : []),
-    stringify(rest).trimEnd().replace(/^(spec|status|subsets):/gm, (_whole, key: string) => `${key[0]?.toUpperCase()}${key.slice(1)}:`),
+    ...(object.metadata?.deletionTimestamp
+      ? [field("Status", `Terminating since ${object.metadata.deletionTimestamp}`)]
+      : []),
+    stringify(rest)
+      .trimEnd()
+      .replace(
+        /^(spec|status|subsets):/gm,
+        (_whole, key: string) => `${key[0]?.toUpperCase()}${key.slice(1)}:`,
+      ),
     ...(kind === "Service" ? [await endpointsOf(client, object as Service)] : []),
     await eventsOf(client, kind, name, namespace),
   ];
@@ -66,7 +81,12 @@ async function endpointsOf(client: HttpKubeClient, service: Service): Promise<st
   return field("Endpoints", text.join(`\n${" ".repeat(14)}`) || "<none>");
 }
 
-async function eventsOf(client: HttpKubeClient, kind: string, name: string, namespace: string | undefined): Promise<string> {
+async function eventsOf(
+  client: HttpKubeClient,
+  kind: string,
+  name: string,
+  namespace: string | undefined,
+): Promise<string> {
   const list = await client.list<Event>("events", {
     ...(namespace ? { namespace } : {}),
     fieldSelector: `involvedObject.name=${name},involvedObject.kind=${kind}`,
@@ -75,7 +95,13 @@ async function eventsOf(client: HttpKubeClient, kind: string, name: string, name
   const rows = list.items.map((event) => {
     const last = age(Date.parse(event.lastTimestamp ?? event.metadata?.creationTimestamp ?? ""));
     const count = (event.count ?? 1) > 1 ? ` (x${event.count})` : "";
-    return [`  ${event.type ?? ""}`, event.reason ?? "", `${last}${count}`, event.source?.component ?? "", event.message ?? ""];
+    return [
+      `  ${event.type ?? ""}`,
+      event.reason ?? "",
+      `${last}${count}`,
+      event.source?.component ?? "",
+      event.message ?? "",
+    ];
   });
   return `Events:\n${table(["  TYPE", "REASON", "AGE", "FROM", "MESSAGE"], rows)}`;
 }

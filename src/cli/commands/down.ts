@@ -7,7 +7,10 @@ export function define(command: Command): void {
     .argument("[lab]", "name of the lab (not needed when only one is up)")
     .option("--lab <name>", "the same as an option")
     .option("--all", "every lab on this machine")
-    .addHelpText("after", "\nWorks from the records on disk: also after processes were killed. Exit code 1 when something could not be removed.")
+    .addHelpText(
+      "after",
+      "\nWorks from the records on disk: also after processes were killed. Exit code 1 when something could not be removed.",
+    )
     .action(async (name: string | undefined, options: { lab?: string; all?: boolean }) => {
       const labs = chosen(name ?? options.lab, options.all ?? false);
       for (const lab of labs) {
@@ -23,7 +26,11 @@ function chosen(name: string | undefined, all: boolean): string[] {
   const labs = listLabs();
   if (all) return labs;
   if (name !== undefined) {
-    if (!labs.includes(name)) throw new CliError(`no lab ${name} is up${labs.length ? `; these are: ${labs.join(", ")}` : ""}`, Exit.usage);
+    if (!labs.includes(name))
+      throw new CliError(
+        `no lab ${name} is up${labs.length ? `; these are: ${labs.join(", ")}` : ""}`,
+        Exit.usage,
+      );
     return [name];
   }
   if (labs.length > 1) throw new CliError(`which lab? ${labs.join(", ")}, or --all`, Exit.usage);

@@ -14,13 +14,22 @@ export function define(command: Command): void {
     .option("-t, --tty", "accepted for kubectl's sake: the terminal is always passed")
     .option("--lab <name>", "name of the lab")
     .passThroughOptions()
-    .addHelpText("after", "\nExample: podwire exec web-x7k2p -- curl -s http://web:8080/\nEnds with the command's own exit code.")
-    .action(async (pod: string, words: string[], options: { namespace: string; container?: string; lab?: string }) => {
-      const lab = findLab(options.lab);
-      const spec = await execSpec(lab, options.namespace, pod.replace(/^pods?\//, ""), options.container);
-      const env = { ...spec.env, ...(process.env.TERM ? { TERM: process.env.TERM } : {}) };
-      process.exitCode = await runInherited([...spec.enter, ...withoutDashes(words)], env);
-    });
+    .addHelpText(
+      "after",
+      "\nExample: podwire exec web-x7k2p -- curl -s http://web:8080/\nEnds with the command's own exit code.",
+    )
+    .action(
+      async (
+        pod: string,
+        words: string[],
+        options: { namespace: string; container?: string; lab?: string },
+      ) => {
+        const lab = findLab(options.lab);
+        const spec = await execSpec(lab, options.namespace, pod.replace(/^pods?\//, ""), options.container);
+        const env = { ...spec.env, ...(process.env.TERM ? { TERM: process.env.TERM } : {}) };
+        process.exitCode = await runInherited([...spec.enter, ...withoutDashes(words)], env);
+      },
+    );
 }
 
 export interface ExecSpec {
@@ -30,7 +39,12 @@ export interface ExecSpec {
 }
 
 /** The way into a pod's container on this machine. */
-export async function execSpec(lab: Lab, namespace: string, name: string, container?: string): Promise<ExecSpec> {
+export async function execSpec(
+  lab: Lab,
+  namespace: string,
+  name: string,
+  container?: string,
+): Promise<ExecSpec> {
   const pod = await kubeClient(lab).get<Pod>("pods", namespace, name);
   const node = pod.spec?.nodeName;
   if (!node) throw new CliError(`pod ${name} is not assigned to a node yet`);

@@ -40,10 +40,16 @@ export function define(command: Command): void {
 }
 
 /** The objects of one target; a name that does not exist is the API server's own NotFound. */
-export async function fetchTarget(client: HttpKubeClient, target: Target, options: GetOptions): Promise<KubeObject[]> {
+export async function fetchTarget(
+  client: HttpKubeClient,
+  target: Target,
+  options: GetOptions,
+): Promise<KubeObject[]> {
   const namespace = namespaceFor(target.resource, options);
   if (target.names.length > 0) {
-    return Promise.all(target.names.map((name) => client.get(target.resource, namespace ?? options.namespace, name)));
+    return Promise.all(
+      target.names.map((name) => client.get(target.resource, namespace ?? options.namespace, name)),
+    );
   }
   const list = await client.list(target.resource, {
     ...(namespace ? { namespace } : {}),
@@ -51,7 +57,11 @@ export async function fetchTarget(client: HttpKubeClient, target: Target, option
     ...(options.fieldSelector ? { fieldSelector: options.fieldSelector } : {}),
   });
   const info = RESOURCES.find((one) => one.name === target.resource);
-  return list.items.map((item) => ({ apiVersion: info?.apiVersion ?? "v1", kind: info?.kind ?? "", ...item }));
+  return list.items.map((item) => ({
+    apiVersion: info?.apiVersion ?? "v1",
+    kind: info?.kind ?? "",
+    ...item,
+  }));
 }
 
 function namespaceFor(resource: ResourceName, options: GetOptions): string | undefined {
@@ -59,7 +69,11 @@ function namespaceFor(resource: ResourceName, options: GetOptions): string | und
   return namespaced && !options.allNamespaces ? options.namespace : undefined;
 }
 
-function show(targets: readonly Target[], found: readonly (readonly KubeObject[])[], options: GetOptions): void {
+function show(
+  targets: readonly Target[],
+  found: readonly (readonly KubeObject[])[],
+  options: GetOptions,
+): void {
   const all = found.flat();
   if (options.output === "json" || options.output === "yaml") {
     const single = targets.length === 1 && targets[0]?.names.length === 1;
@@ -74,23 +88,35 @@ function show(targets: readonly Target[], found: readonly (readonly KubeObject[]
     return;
   }
   if (all.length === 0) {
-    process.stderr.write(options.allNamespaces ? "No resources found\n" : `No resources found in ${options.namespace} namespace.\n`);
+    process.stderr.write(
+      options.allNamespaces
+        ? "No resources found\n"
+        : `No resources found in ${options.namespace} namespace.\n`,
+    );
     return;
   }
   const many = targets.length > 1;
   const tables = targets.flatMap((target, index) => {
     const objects = found[index] ?? [];
     const info = RESOURCES.find((one) => one.name === target.resource);
-    return objects.length === 0 ? [] : [printTable(target.resource, objects, {
-      wide: options.output === "wide",
-      namespaced: (options.allNamespaces ?? false) && (info?.namespaced ?? true),
-      ...(many && info ? { prefix: info.singular } : {}),
-    })];
+    return objects.length === 0
+      ? []
+      : [
+          printTable(target.resource, objects, {
+            wide: options.output === "wide",
+            namespaced: (options.allNamespaces ?? false) && (info?.namespaced ?? true),
+            ...(many && info ? { prefix: info.singular } : {}),
+          }),
+        ];
   });
   print(tables.join("\n\n"));
 }
 
-async function watchTarget(client: HttpKubeClient, targets: readonly Target[], options: GetOptions): Promise<void> {
+async function watchTarget(
+  client: HttpKubeClient,
+  targets: readonly Target[],
+  options: GetOptions,
+): Promise<void> {
   const [target] = targets;
   if (!target || targets.length > 1) throw new CliError("--watch takes one resource type", Exit.usage);
   const stop = new AbortController();
@@ -105,7 +131,11 @@ async function watchTarget(client: HttpKubeClient, targets: readonly Target[], o
   const columns = { wide: options.output === "wide", namespaced: options.allNamespaces ?? false };
   print(printTable(target.resource, list.items, columns));
   const resourceVersion = list.metadata.resourceVersion ?? "0";
-  for await (const event of client.watch(target.resource, { ...select, resourceVersion, signal: stop.signal })) {
+  for await (const event of client.watch(target.resource, {
+    ...select,
+    resourceVersion,
+    signal: stop.signal,
+  })) {
     if (event.type === "ERROR") throw new CliError(event.object.message ?? "the watch ended");
     if (event.type === "BOOKMARK") continue;
     print(printTable(target.resource, [event.object], columns).split("\n").slice(1).join("\n"));

@@ -8,7 +8,10 @@ export function define(command: Command): void {
     .argument("<command...>", "program and arguments, after --")
     .option("--lab <name>", "name of the lab")
     .passThroughOptions()
-    .addHelpText("after", "\nExample: podwire host -- curl http://10.0.0.11:30001/\nEnds with the command's own exit code.")
+    .addHelpText(
+      "after",
+      "\nExample: podwire host -- curl http://10.0.0.11:30001/\nEnds with the command's own exit code.",
+    )
     .action(async (words: string[], options: { lab?: string }) => {
       const { record } = findLab(options.lab);
       process.exitCode = await runInherited([...enterHost(record.netns), ...withoutDashes(words)]);
@@ -21,7 +24,10 @@ export function withoutDashes(words: readonly string[]): readonly string[] {
 }
 
 /** Runs a program on this terminal; resolves with its exit code, 128 + signal when one ended it. */
-export function runInherited(words: readonly string[], env?: Readonly<Record<string, string>>): Promise<number> {
+export function runInherited(
+  words: readonly string[],
+  env?: Readonly<Record<string, string>>,
+): Promise<number> {
   const [program = "", ...args] = words;
   // The terminal sends Ctrl-C to the program as well; ending is its decision.
   const ignore = () => {};

@@ -1,9 +1,8 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { hostTapName, LabPaths } from "../../cluster/index.js";
 import type { ImageTable, NodeConfig } from "../../node/index.js";
@@ -32,15 +31,21 @@ export function define(command: Command): void {
     .option("--lab <name>", "name of the lab it joins", "podwire")
     .requiredOption("--ip <address>", "node IP, emulated, in the lab's node network")
     .requiredOption("--host-ip <address>", "this machine's address in the node network")
-    .requiredOption("--underlay <address>", "this machine's address that the other nodes reach: flannel's PublicIP")
+    .requiredOption(
+      "--underlay <address>",
+      "this machine's address that the other nodes reach: flannel's PublicIP",
+    )
     .requiredOption("--store <endpoints>", "etcd: http://HOST:2379[,...] or unix:/PATH")
     .requiredOption("--api <url>", "API server: http://HOST:PORT or unix:/PATH")
     .option("--token-file <file>", "bearer token of the API server")
     .requiredOption("--services <prefix>", "service network, such as 10.254.0.0/16")
     .option("--prefix <key>", "flannel's prefix in the store", "/coreos.com/network")
     .option("--mtu <bytes>", "MTU of the underlay", "1500")
-    .option("--images <file>", "JSON file with the images table: {\"NAME\": {\"command\": [...]}}")
-    .addHelpText("after", "\nRuns until Ctrl-C; pods go on. `podwire down LAB` removes what it made on this machine.")
+    .option("--images <file>", 'JSON file with the images table: {"NAME": {"command": [...]}}')
+    .addHelpText(
+      "after",
+      "\nRuns until Ctrl-C; pods go on. `podwire down LAB` removes what it made on this machine.",
+    )
     .action(async (options: NodeOptions) => {
       process.exitCode = await runByHand(options);
     });
@@ -62,7 +67,9 @@ function configOf(options: NodeOptions): NodeConfig {
   if (!(Number.isInteger(mtuBytes) && mtuBytes >= 576 && mtuBytes <= 65_535)) {
     throw new CliError(`--mtu ${options.mtu}: give bytes from 576 to 65535`, Exit.usage);
   }
-  const api = options.api.startsWith("unix:") ? { socketPath: options.api.slice(5) } : { baseUrl: options.api };
+  const api = options.api.startsWith("unix:")
+    ? { socketPath: options.api.slice(5) }
+    : { baseUrl: options.api };
   return {
     lab: options.lab,
     name: options.name,

@@ -11,12 +11,27 @@ export function define(command: Command): void {
     .option("-s, --size <bytes>", "payload")
     .option("-M, --pmtu <how>", "do: set Don't Fragment; dont: clear it")
     .option("--lab <name>", "name of the lab")
-    .action(async (from: string, to: string, options: { count: string; size?: string; pmtu?: string; lab?: string }) => {
-      const lab = findLab(options.lab);
-      const [source, target] = [await findPlace(lab, from), await findPlace(lab, to)];
-      if (!source.enter) throw new CliError(`${from}: commands run in pods and on the host only`, Exit.usage);
-      const size = options.size ? ["-s", options.size] : [];
-      const pmtu = options.pmtu ? ["-M", options.pmtu] : [];
-      process.exitCode = await runInherited([...source.enter, "ping", "-c", options.count, ...size, ...pmtu, target.ip]);
-    });
+    .action(
+      async (
+        from: string,
+        to: string,
+        options: { count: string; size?: string; pmtu?: string; lab?: string },
+      ) => {
+        const lab = findLab(options.lab);
+        const [source, target] = [await findPlace(lab, from), await findPlace(lab, to)];
+        if (!source.enter)
+          throw new CliError(`${from}: commands run in pods and on the host only`, Exit.usage);
+        const size = options.size ? ["-s", options.size] : [];
+        const pmtu = options.pmtu ? ["-M", options.pmtu] : [];
+        process.exitCode = await runInherited([
+          ...source.enter,
+          "ping",
+          "-c",
+          options.count,
+          ...size,
+          ...pmtu,
+          target.ip,
+        ]);
+      },
+    );
 }

@@ -21,12 +21,16 @@ export function define(command: Command): void {
       if (options.output === "text") print("*** Ping: testing reachability between all pods");
       const results: Result[] = [];
       for (const from of places) {
-        const row = await Promise.all(places.filter((to) => to !== from).map((to) => pingOnce(from, to, options.wait)));
+        const row = await Promise.all(
+          places.filter((to) => to !== from).map((to) => pingOnce(from, to, options.wait)),
+        );
         results.push(...row);
-        if (options.output === "text") print(`${from.name} -> ${row.map((one) => (one.rttMs === undefined ? "X" : one.to)).join(" ")}`);
+        if (options.output === "text")
+          print(`${from.name} -> ${row.map((one) => (one.rttMs === undefined ? "X" : one.to)).join(" ")}`);
       }
       const lost = results.filter((one) => one.rttMs === undefined).length;
-      if (options.output === "json") printJson({ sent: results.length, received: results.length - lost, results });
+      if (options.output === "json")
+        printJson({ sent: results.length, received: results.length - lost, results });
       else print(summary(results.length, lost));
       if (lost > 0) process.exitCode = Exit.failed;
     });
@@ -40,7 +44,8 @@ function pingOnce(from: Place, to: Place, waitSeconds: string): Promise<Result> 
   const [program = "", ...args] = [...(from.enter ?? []), "ping", "-n", "-c", "1", "-W", waitSeconds, to.ip];
   return new Promise((resolve, reject) => {
     execFile(program, args, (error, stdout) => {
-      if (error?.code === "ENOENT") return reject(new CliError("ping is not installed (apt-get install iputils-ping)"));
+      if (error?.code === "ENOENT")
+        return reject(new CliError("ping is not installed (apt-get install iputils-ping)"));
       const rtt = /time=([\d.]+) ms/.exec(stdout)?.[1];
       resolve({ from: from.name, to: to.name, rttMs: rtt === undefined ? undefined : Number(rtt) });
     });

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type ReplicationController, type ReplicaSet, retryOnConflict } from "../../kube/index.js";
+import { type ReplicaSet, type ReplicationController, retryOnConflict } from "../../kube/index.js";
 import { CliError, Exit, findLab, kubeClient, print } from "../context.js";
 import { parseTargets } from "../targets.js";
 
@@ -11,7 +11,8 @@ export function define(command: Command): void {
     .option("--lab <name>", "name of the lab")
     .action(async (words: string[], options: { replicas: string; namespace: string; lab?: string }) => {
       const replicas = Number(options.replicas);
-      if (!/^\d+$/.test(options.replicas)) throw new CliError(`--replicas ${options.replicas}: give a whole number, 0 or more`, Exit.usage);
+      if (!/^\d+$/.test(options.replicas))
+        throw new CliError(`--replicas ${options.replicas}: give a whole number, 0 or more`, Exit.usage);
       const client = kubeClient(findLab(options.lab));
       for (const { resource, names } of parseTargets(words)) {
         if (resource !== "replicationcontrollers" && resource !== "replicasets") {
@@ -19,7 +20,11 @@ export function define(command: Command): void {
         }
         for (const name of names) {
           await retryOnConflict(async () => {
-            const found = await client.get<ReplicationController | ReplicaSet>(resource, options.namespace, name);
+            const found = await client.get<ReplicationController | ReplicaSet>(
+              resource,
+              options.namespace,
+              name,
+            );
             const scaled = { ...found, spec: { ...found.spec, replicas } } as ReplicationController;
             await client.update(resource, scaled);
           });

@@ -37,7 +37,12 @@ export function define(command: Command): void {
       const lab = findLab(name ?? options.lab);
       const report = await askApi<LabReport>(lab.paths, "/podwire/v1/status");
       if (options.output === "json") printJson(report);
-      else print([heading(report), nodeTable(report), peerTable(report), serviceTable(report), drops(report)].filter(Boolean).join("\n\n"));
+      else
+        print(
+          [heading(report), nodeTable(report), peerTable(report), serviceTable(report), drops(report)]
+            .filter(Boolean)
+            .join("\n\n"),
+        );
     });
 }
 
@@ -65,7 +70,19 @@ function nodeTable(report: LabReport): string {
     String(restarts),
     status ? `${Math.round(status.memory.rssBytes / 2 ** 20)}Mi` : "",
   ]);
-  const header = ["NODE", "STATE", "IP", "SUBNET", "UNDERLAY", "MTU", "PODS", "CONNTRACK", "PID", "RESTARTS", "MEMORY"];
+  const header = [
+    "NODE",
+    "STATE",
+    "IP",
+    "SUBNET",
+    "UNDERLAY",
+    "MTU",
+    "PODS",
+    "CONNTRACK",
+    "PID",
+    "RESTARTS",
+    "MEMORY",
+  ];
   return table(header, rows);
 }
 
@@ -75,13 +92,21 @@ function peerTable(report: LabReport): string {
       name,
       publicIp,
       subnet,
-      probe === undefined ? "not probed yet" : probe.reachable === undefined ? "unknown" : probe.reachable ? "reachable" : "unreachable",
+      probe === undefined
+        ? "not probed yet"
+        : probe.reachable === undefined
+          ? "unknown"
+          : probe.reachable
+            ? "reachable"
+            : "unreachable",
       probe?.rttMs === undefined ? "" : `${probe.rttMs.toFixed(2)}ms`,
       String(probe?.pathMtuBytes ?? ""),
       probe?.error ?? "",
     ]),
   );
-  return rows.length === 0 ? "" : table(["FROM", "PEER", "SUBNET", "UNDERLAY PATH", "RTT", "PATH MTU", ""], rows);
+  return rows.length === 0
+    ? ""
+    : table(["FROM", "PEER", "SUBNET", "UNDERLAY PATH", "RTT", "PATH MTU", ""], rows);
 }
 
 /** As the first node that answers has them: every node's proxy has the same. */
@@ -92,7 +117,8 @@ function serviceTable(report: LabReport): string {
     PROTOCOLS[one.protocol] ?? String(one.protocol),
     `${one.clusterIp}:${one.port}`,
     one.nodePort ? String(one.nodePort) : "<none>",
-    one.endpoints.map(({ ip, port, used }) => `${ip}:${port}${used ? "" : " (not used)"}`).join(",") || "<none>",
+    one.endpoints.map(({ ip, port, used }) => `${ip}:${port}${used ? "" : " (not used)"}`).join(",") ||
+      "<none>",
   ]);
   return rows.length === 0 ? "" : table(["SERVICE", "PROTOCOL", "CLUSTER-IP", "NODEPORT", "ENDPOINTS"], rows);
 }

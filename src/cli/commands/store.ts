@@ -28,7 +28,9 @@ export function define(command: Command): void {
     .argument("<key>")
     .option("--prefix", "all keys that start with it")
     .description("print changes as they come, until Ctrl-C")
-    .action((key: string, options: StoreOptions) => withStore(options, (store) => watch(store, key, options)));
+    .action((key: string, options: StoreOptions) =>
+      withStore(options, (store) => watch(store, key, options)),
+    );
   command.addHelpText(
     "after",
     "\nThe store speaks etcd's v3 protocol. For etcdctl, which wants TCP: podwire up --store-listen 127.0.0.1:2379, then" +

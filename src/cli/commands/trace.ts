@@ -17,7 +17,9 @@ interface TraceOptions {
 
 export function define(command: Command): void {
   const several = (flags: string, description: string) =>
-    command.addOption(new Option(flags, description).argParser((value: string, all: string[] = []) => [...all, value]));
+    command.addOption(
+      new Option(flags, description).argParser((value: string, all: string[] = []) => [...all, value]),
+    );
   command.option("-f, --follow", "until Ctrl-C (the default)");
   several("--pod <name>", "packets of this pod: NAME or NAMESPACE/NAME");
   several("--service <name>", "connections to this Service");
@@ -28,7 +30,11 @@ export function define(command: Command): void {
   several("--protocol <name>", "tcp, udp, icmp, sctp or a number");
   command
     .option("-c, --count <lines>", "end after this many lines")
-    .addOption(new Option("-o, --output <format>", "text, wide (each stage too) or json").choices(["text", "wide", "json"]).default("text"))
+    .addOption(
+      new Option("-o, --output <format>", "text, wide (each stage too) or json")
+        .choices(["text", "wide", "json"])
+        .default("text"),
+    )
     .option("--lab <name>", "name of the lab")
     .addHelpText(
       "after",
@@ -37,7 +43,8 @@ export function define(command: Command): void {
     )
     .action(async (options: TraceOptions) => {
       const { lab, output, count, ...filter } = options;
-      if (count !== undefined && !/^[1-9]\d*$/.test(count)) throw new CliError(`--count ${count}: give a number of lines`, Exit.usage);
+      if (count !== undefined && !/^[1-9]\d*$/.test(count))
+        throw new CliError(`--count ${count}: give a number of lines`, Exit.usage);
       const stop = new AbortController();
       process.once("SIGINT", () => stop.abort());
       await followTrace(findLab(lab).paths, {
