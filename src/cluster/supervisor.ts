@@ -94,7 +94,10 @@ export class NodeSupervisor {
     });
     closeSync(log);
     child.unref();
-    if (child.pid === undefined) return this.#ended("could not be started", undefined);
+    if (child.pid === undefined) {
+      this.#ended("could not be started", undefined);
+      return;
+    }
     this.#process = writePidFile(this.#paths.pid, child.pid);
     this.#startedAtMs = Date.now();
     child.once("exit", (code, signal) =>

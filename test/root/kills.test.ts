@@ -110,14 +110,14 @@ describe("kill -9", () => {
       const subnet = (await status()).nodes.find((node) => node.name === name)?.status?.overlay.subnet;
       const running = containers(name);
       const counts = await restarts();
-      const { answered } = await underTraffic(async () => {
+      await underTraffic(async () => {
         killHard(`nodes/${name}/node.pid`);
         const back = (all: Status) =>
           all.nodes.find((node) => node.name === name)?.status?.phase === "running";
         await eventually("the node", status, back);
         await allAnswer();
       });
-        expect((await status()).nodes.find((node) => node.name === name)?.status?.overlay.subnet).toBe(subnet);
+      expect((await status()).nodes.find((node) => node.name === name)?.status?.overlay.subnet).toBe(subnet);
       expect(containers(name)).toEqual(running);
       expect(await restarts()).toEqual(counts);
     },

@@ -78,7 +78,9 @@ function show(
   if (options.output === "json" || options.output === "yaml") {
     const single = targets.length === 1 && targets[0]?.names.length === 1;
     const value = single ? all[0] : { apiVersion: "v1", kind: "List", items: all };
-    return options.output === "json" ? printJson(value) : print(stringify(value).trimEnd());
+    if (options.output === "json") printJson(value);
+    else print(stringify(value).trimEnd());
+    return;
   }
   if (options.output === "name") {
     for (const [index, target] of targets.entries()) {
