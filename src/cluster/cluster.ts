@@ -14,6 +14,7 @@ import {
   startStoreServer,
 } from "../store/index.js";
 import { applyManifests, ManifestError } from "./apply.js";
+import { CLUSTER_ZONE, dnsManifests } from "./dns.js";
 import { routeServices } from "./hostNetwork.js";
 import type { LabPaths } from "./paths.js";
 import { writePidFile } from "./pidfile.js";
@@ -155,6 +156,8 @@ async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient)
   if (existsSync(mark)) return;
   await nodesReady(client, record.plan.nodes.length);
   try {
+    // First, or a Service of the topology may be given the address where everybody expects DNS.
+    if (record.plan.options.dns) await createDns(client, record.plan.network.services);
     await applyManifests(client, record.plan.manifests);
   } catch (error) {
     if (error instanceof StatusError || error instanceof ManifestError)
@@ -163,6 +166,16 @@ async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient)
   }
   writeFileSync(mark, "", { mode: 0o600 });
   rmSync(paths.failure, { force: true });
+}
+
+async function createDns(client: KubeClient, serviceNetwork: string): Promise<void> {
+  const [service, controller] = dnsManifests({ serviceNetwork, zone: CLUSTER_ZONE, replicas: 1 });
+  const creates = [client.create("services", service), client.create("replicationcontrollers", controller)];
+  for (const { status, reason } of (await Promise.allSettled(creates)) as PromiseRejectedResult[]) {
+    // A cluster process that died after this point has made them already.
+    const exists = reason instanceof StatusError && reason.status.reason === "AlreadyExists";
+    if (status === "rejected" && !exists) throw reason;
+  }
 }
 
 /** Resolves when so many nodes are ready, or when waiting longer would only hide that one never will be. */

@@ -1,6 +1,9 @@
 /** Cluster DNS as ordinary objects: the Service `kube-dns` and the pods behind it, named and labelled as everywhere. */
+import { fileURLToPath } from "node:url";
 import { Address4 } from "ip-address";
 import type { ReplicationController, Service } from "../kube/index.js";
+import type { ImageTable } from "../node/index.js";
+import type { LabPaths } from "./paths.js";
 
 export interface DnsManifestOptions {
   /** CIDR of the ClusterIPs, such as 10.254.0.0/16. */
@@ -8,6 +11,16 @@ export interface DnsManifestOptions {
   /** Such as `cluster.local`. */
   readonly zone: string;
   readonly replicas: number;
+}
+
+/** The zone that Services and pods are named in. */
+export const CLUSTER_ZONE = "cluster.local";
+
+/** The image `podwire/dns` for this lab: it reads the API over the lab's socket. */
+export function dnsImage(paths: LabPaths): ImageTable {
+  const main = fileURLToPath(new URL("../node/images/dns/main.js", import.meta.url));
+  const env = { PODWIRE_API: `unix:${paths.apiSocket}`, PODWIRE_DNS_ZONE: CLUSTER_ZONE };
+  return { "podwire/dns": { command: [process.execPath, main], env } };
 }
 
 /** Where people expect cluster DNS: the tenth address of the service network. */

@@ -14,7 +14,7 @@ import {
   removeOwned,
 } from "../node/index.js";
 import { type LabPaths, NodePaths, runRoot } from "./paths.js";
-import { endProcess, readPidFile } from "./pidfile.js";
+import { endProcess, findProcesses, readPidFile } from "./pidfile.js";
 import { readRecord } from "./record.js";
 
 /** How long pods get between SIGTERM and SIGKILL, in milliseconds. */
@@ -61,18 +61,23 @@ function inHost(resource: OwnedResource, netns: string | undefined): OwnedResour
   return resource.kind === "link" && netns !== undefined ? { ...resource, netns } : resource;
 }
 
-/** The supervisor first, or it would start what we end. */
+/** Each kind before the one that it starts, or it would start again what we end. */
 async function endProcesses(paths: LabPaths): Promise<void> {
-  const supervisor = readPidFile(paths.supervisorPid);
-  if (supervisor) await endProcess(supervisor, 0);
-  const cluster = readPidFile(paths.clusterPid);
-  if (cluster) await endProcess(cluster, 4000);
+  await endAll(paths.supervisorPid, [], 0);
+  await endAll(paths.clusterPid, paths.clusterArgs, 4000);
   await Promise.all(
-    nodeDirs(paths).map(async (dir) => {
-      const node = readPidFile(new NodePaths(dir).pid);
-      if (node) await endProcess(node, 1000);
+    nodeDirs(paths).map((dir) => {
+      const node = new NodePaths(dir);
+      return endAll(node.pid, node.args, 1000);
     }),
   );
+}
+
+/** Ends the process that the pid file names, and any whose starter was killed before it wrote the file. */
+async function endAll(pidFile: string, args: readonly string[], graceMs: number): Promise<void> {
+  const named = readPidFile(pidFile);
+  const found = args.length > 0 ? findProcesses(args) : [];
+  await Promise.all([...(named ? [named] : []), ...found].map((ref) => endProcess(ref, graceMs)));
 }
 
 function nodeDirs(paths: LabPaths): string[] {

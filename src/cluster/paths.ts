@@ -1,14 +1,21 @@
 /** Where a lab keeps its files: one directory under /run/podwire, gone after `down`. */
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Settable so that tests and unprivileged users can keep theirs elsewhere. */
 export const runRoot = (): string => process.env.PODWIRE_RUN_DIR ?? "/run/podwire";
 
+const CLUSTER_MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
+const NODE_MAIN = fileURLToPath(new URL("../node/main.js", import.meta.url));
+
 export class LabPaths {
   readonly dir: string;
+  /** Arguments for Node.js that are the lab's cluster process. */
+  readonly clusterArgs: readonly string[];
 
   constructor(lab: string, root: string = runRoot()) {
     this.dir = join(root, lab);
+    this.clusterArgs = [CLUSTER_MAIN, lab, root];
   }
 
   /** The lab's record: plan, namespace, when it was made. */
@@ -54,6 +61,11 @@ export class LabPaths {
 
 export class NodePaths {
   constructor(readonly dir: string) {}
+
+  /** Arguments for Node.js that are this node's process. */
+  get args(): readonly string[] {
+    return [NODE_MAIN, this.config];
+  }
 
   get config(): string {
     return join(this.dir, "config.json");

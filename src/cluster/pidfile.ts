@@ -1,5 +1,5 @@
 /** Pid files that cannot name the wrong process: each holds the pid and the process's start time (proc(5)). */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { kill, processStartTime } from "../node/index.js";
 
 export interface ProcessRef {
@@ -21,6 +21,27 @@ export function readPidFile(path: string): ProcessRef | undefined {
     return isAlive(ref) ? ref : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * Processes whose command lines end in these arguments: those that a pid file would name, had the process that
+ * started them lived to write it.
+ */
+export function findProcesses(args: readonly string[]): ProcessRef[] {
+  const end = `\0${args.join("\0")}\0`;
+  return readdirSync("/proc").flatMap((entry) => {
+    const pid = Number(entry);
+    const startTime = Number.isInteger(pid) && pid !== process.pid ? processStartTime(pid) : undefined;
+    return startTime !== undefined && commandLine(pid).endsWith(end) ? [{ pid, startTime }] : [];
+  });
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
   }
 }
 

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { NodeConfig } from "../node/index.js";
 import type { LabPlan, NodePlan } from "../topology/index.js";
+import { CLUSTER_ZONE, clusterDnsAddress, dnsImage } from "./dns.js";
 import type { LabPaths } from "./paths.js";
 
 export interface LabRecord {
@@ -54,9 +55,8 @@ export function hostTapName(lab: string, node: string): string {
 
 /** Port of the emulated node network on each underlay address; next to flannel's 8285. */
 const NODENET_PORT = 8286;
-/** flannel's own defaults: a day, renewed an hour before its end. */
+/** flannel's own default. */
 const LEASE_TTL_SECONDS = 24 * 3600;
-const LEASE_RENEW_MARGIN_SECONDS = 3600;
 
 export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): NodeConfig {
   const { plan } = record;
@@ -76,11 +76,14 @@ export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): 
     flannelPrefix: network.pods.prefix,
     lease: {
       ttlSeconds: network.pods.leaseTtlSeconds ?? LEASE_TTL_SECONDS,
-      renewMarginSeconds: network.pods.leaseRenewMarginSeconds ?? LEASE_RENEW_MARGIN_SECONDS,
+      renewMarginSeconds: network.pods.leaseRenewMarginSeconds,
     },
     store: storeEndpoints(paths, record),
     api: { socketPath: paths.apiSocket },
-    images: plan.images,
+    images: { ...plan.images, ...(plan.options.dns ? dnsImage(paths) : {}) },
+    ...(plan.options.dns
+      ? { dns: { servers: [clusterDnsAddress(network.services)], zone: CLUSTER_ZONE } }
+      : {}),
     options: { ipMasq: plan.options.ipMasq, bridgeNetfilter: plan.options.bridgeNetfilter },
   };
 }

@@ -4,18 +4,15 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { type NodeConfig, NodeExit } from "../node/index.js";
 import { NodePaths } from "./paths.js";
-import { endProcess, isAlive, type ProcessRef, readPidFile, writePidFile } from "./pidfile.js";
+import { endProcess, findProcesses, isAlive, type ProcessRef, readPidFile, writePidFile } from "./pidfile.js";
 
 const CHECK_MS = 200;
 const PAUSE_MIN_MS = 500;
 const PAUSE_MAX_MS = 10_000;
 /** A node that ran this long had a good start: its next death is the first again. */
 const STEADY_MS = 30_000;
-
-const NODE_MAIN = fileURLToPath(new URL("../node/main.js", import.meta.url));
 
 export interface NodeState {
   readonly name: string;
@@ -60,7 +57,7 @@ export class NodeSupervisor {
   start(): void {
     mkdirSync(this.#paths.dir, { recursive: true, mode: 0o700 });
     writeFileSync(this.#paths.config, JSON.stringify(this.#config, null, 2), { mode: 0o600 });
-    const running = readPidFile(this.#paths.pid);
+    const running = readPidFile(this.#paths.pid) ?? findProcesses(this.#paths.args)[0];
     if (running) this.#adopt(running);
     else this.#spawn();
   }
@@ -73,7 +70,7 @@ export class NodeSupervisor {
   }
 
   #adopt(running: ProcessRef): void {
-    this.#process = running;
+    this.#process = writePidFile(this.#paths.pid, running.pid);
     this.#startedAtMs = Date.now();
     this.#onEvent(this.#config.name, `still runs (pid ${running.pid}), taken up`);
     // Not our child: the kernel does not tell us of its end.
@@ -88,7 +85,7 @@ export class NodeSupervisor {
   #spawn(): void {
     if (this.#stopped) return;
     const log = openSync(this.#paths.log, "a", 0o600);
-    const child = spawn(process.execPath, [NODE_MAIN, this.#paths.config], {
+    const child = spawn(process.execPath, [...this.#paths.args], {
       detached: true,
       stdio: ["ignore", log, log],
     });
@@ -109,16 +106,14 @@ export class NodeSupervisor {
     this.#process = undefined;
     this.#lastExit = how;
     if (this.#stopped) return;
-    if (code === NodeExit.config) {
-      this.#failed = true;
-      this.#onEvent(this.#config.name, `${how}; it cannot run as configured: see ${this.#paths.log}`);
-      return;
-    }
+    this.#failed = code === NodeExit.config;
     if (Date.now() - this.#startedAtMs > STEADY_MS) this.#pauseMs = 0;
-    const pauseMs = this.#pauseMs;
+    // What stands in its way may go: a subnet becomes free, a port is given back.
+    const pauseMs = this.#failed ? PAUSE_MAX_MS : this.#pauseMs;
     this.#pauseMs = Math.min(Math.max(pauseMs * 2, PAUSE_MIN_MS), PAUSE_MAX_MS);
     this.#restarts++;
-    this.#onEvent(this.#config.name, `${how}; starting it again${pauseMs ? ` in ${pauseMs} ms` : ""}`);
+    const why = this.#failed ? `: it cannot run as configured, see ${this.#paths.log}` : "";
+    this.#onEvent(this.#config.name, `${how}${why}; starting it again${pauseMs ? ` in ${pauseMs} ms` : ""}`);
     this.#timer = setTimeout(() => this.#spawn(), pauseMs);
   }
 }

@@ -13,14 +13,13 @@ import {
   readFileSync,
   rmSync,
 } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { HttpKubeClient, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { OwnedJournal } from "../node/index.js";
 import { checkHostRoutes, type LabPlan } from "../topology/index.js";
 import { askApi } from "./ask.js";
 import { listLabs, removeLab } from "./down.js";
 import { ensureHostNetns, enterHost, hostRoutes } from "./hostNetwork.js";
-import { LabPaths, runRoot } from "./paths.js";
+import { LabPaths } from "./paths.js";
 import { readPidFile, writePidFile } from "./pidfile.js";
 import { readRecord, writeRecord } from "./record.js";
 import type { NodeState } from "./supervisor.js";
@@ -38,16 +37,21 @@ export class UpError extends Error {
   override readonly name = "UpError";
 }
 
-/** Starts the cluster process again when it dies, at most 20 times; 0 and 2 are its own decisions to end. */
+/**
+ * Starts the cluster process again when it dies, at most 20 times in a row; 0 and 2 are its own decisions to end. What
+ * it says goes to the lab's log.
+ */
 const SUPERVISOR = `n=0
 while [ $n -lt 20 ]; do
-  "$@"; code=$?
+  started=$(date +%s); "$@"; code=$?
   [ $code -eq 0 ] || [ $code -eq 2 ] && exit $code
+  [ $(($(date +%s) - started)) -gt 60 ] && n=0
+  echo "the cluster process ended with code $code, starting it again"
   n=$((n + 1)); sleep 0.5
 done
+echo "the cluster process ended $n times in a row and is not started again: podwire down, then up"
 exit 1`;
 
-const CLUSTER_MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
 const POLL_MS = 50;
 
 /** Makes the lab and starts its cluster process; on an error nothing of it is left. */
@@ -72,7 +76,7 @@ export async function startLab(plan: LabPlan, options: UpOptions = {}): Promise<
       apiPort: options.apiPort ?? 0,
       createdAtMs: Date.now(),
     });
-    startCluster(paths, plan.name, options.netns);
+    startCluster(paths, options.netns);
   } catch (error) {
     await removeLab(paths);
     throw error;
@@ -122,16 +126,16 @@ async function checkOtherLabs(plan: LabPlan, netns: string | undefined): Promise
   }
 }
 
-function startCluster(paths: LabPaths, lab: string, netns: string | undefined): void {
+function startCluster(paths: LabPaths, netns: string | undefined): void {
   const log = openSync(paths.log, "a", 0o600);
-  const command = [process.execPath, CLUSTER_MAIN, lab, runRoot()];
   const [program = "sh", ...args] = [
     ...enterHost(netns),
     "sh",
     "-c",
     SUPERVISOR,
     "podwire-supervisor",
-    ...command,
+    process.execPath,
+    ...paths.clusterArgs,
   ];
   const child = spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
   closeSync(log);
@@ -171,7 +175,10 @@ export async function waitReady(
     if (!readPidFile(paths.supervisorPid) && !existsSync(paths.failure)) {
       throw new UpError(`the cluster process ended; its last words are in ${paths.log}`);
     }
-    last = await look(paths, client).catch(() => last);
+    last = await look(paths, client).catch((error: unknown) => {
+      if (error instanceof UpError) throw error;
+      return last;
+    });
     onProgress(last);
     if (last.ready) return last;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -195,7 +202,7 @@ export async function look(paths: LabPaths, client: KubeClient): Promise<Readine
   );
   const waitingNodes = planned
     .filter((name) => !readyNodes.has(name))
-    .map((name) => `node ${name}: has not reported yet`);
+    .map((name) => whyNodeNotReady(paths, name, status.nodes));
   const waitingPods = pods.items.filter((pod) => !podReady(pod)).map(whyNotReady);
   const desired = await missingReplicas(client);
   const waitingFor = [...waitingNodes, ...desired, ...waitingPods];
@@ -248,6 +255,12 @@ function whyNotReady(pod: Pod): string {
     return `${name}: container ${waiting?.name} ended with exit code ${state.terminated.exitCode}`;
   if (waiting) return `${name}: container ${waiting.name} runs but is not ready (readiness probe)`;
   return `${name}: ${pod.status?.phase ?? "Pending"}`;
+}
+
+function whyNodeNotReady(paths: LabPaths, name: string, states: readonly NodeState[]): string {
+  const state = states.find((one) => one.name === name);
+  if (!state?.lastExit) return `node ${name}: has not reported yet`;
+  return `node ${name}: ${state.lastExit}, started again ${state.restarts} times; see ${paths.node(name).log}`;
 }
 
 /** The last line that a node wrote before it gave up. */

@@ -17,11 +17,14 @@ export interface NodeConfig {
   readonly nodenetPort: number;
   readonly serviceNetwork: string;
   readonly flannelPrefix: string;
-  readonly lease: { readonly ttlSeconds: number; readonly renewMarginSeconds: number };
+  /** Without a margin it is renewed when the overlay sees fit for its TTL. */
+  readonly lease: { readonly ttlSeconds: number; readonly renewMarginSeconds?: number };
   /** Endpoints of the store: `unix:/path` or `http://host:port`. */
   readonly store: readonly string[];
   readonly api: { readonly socketPath?: string; readonly baseUrl?: string; readonly tokenFile?: string };
   readonly images: ImageTable;
+  /** Cluster DNS of this lab; pods get the machine's own name servers without it. */
+  readonly dns?: { readonly servers: readonly string[]; readonly zone: string };
   readonly options: { readonly ipMasq: boolean; readonly bridgeNetfilter: boolean };
 }
 

@@ -202,6 +202,7 @@ class NodeProcess implements RunningNode {
       pods,
       services: services.services,
       images: config.images,
+      dns: config.dns,
       sandboxes,
       ipam: new PodIpam(subnet),
       network: {

@@ -2,8 +2,21 @@
  * The journal of everything made on the host. A line is on disk before the thing exists, so that `down` finds all of
  * it even after `kill -9` at the worst moment; removing what was never made is not an error.
  */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmdirSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { run } from "./run.js";
+
+/** Files that `ip netns exec` puts over those in /etc, one directory a namespace (ip-netns(8)). */
+export const NETNS_FILES = "/etc/netns";
 
 export type OwnedResource =
   /** A named network namespace; everything in it, processes included, goes with it. */
@@ -89,6 +102,12 @@ export async function removeOwned(resource: OwnedResource): Promise<string | und
 }
 
 async function removeNetns(name: string): Promise<void> {
+  rmSync(`${NETNS_FILES}/${name}`, { recursive: true, force: true });
+  try {
+    rmdirSync(NETNS_FILES);
+  } catch {
+    // Not there, or others keep files in it.
+  }
   if (!netnsExists(name)) return;
   await killNetnsProcesses(name);
   await run("ip", ["netns", "del", name]);
@@ -149,8 +168,9 @@ export function kill(pid: number, signal: NodeJS.Signals): boolean {
  */
 export function processStartTime(pid: number): string | undefined {
   try {
-    const { state, startTime } = parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
-    return state === "Z" ? undefined : startTime;
+    const { state, startTime, threads } = parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    // A dead leader's devices and sockets are open until its last thread is gone.
+    return state === "Z" && Number(threads) <= 1 ? undefined : startTime;
   } catch {
     return undefined;
   }
@@ -161,8 +181,9 @@ export function parseStat(stat: string): {
   readonly pid: number;
   readonly state?: string;
   readonly startTime?: string;
+  readonly threads?: string;
 } {
   // Field 2 is the program's name in parentheses and may itself hold blanks and parentheses; field 3 follows it.
   const [state, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { pid: Number.parseInt(stat, 10), state, startTime: rest[18] };
+  return { pid: Number.parseInt(stat, 10), state, startTime: rest[18], threads: rest[16] };
 }

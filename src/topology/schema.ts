@@ -102,6 +102,7 @@ export function topologySchema(nodesAreCounted: boolean) {
       .strictObject({
         ipMasq: z.boolean().default(true),
         bridgeNetfilter: z.boolean().default(true),
+        dns: z.boolean().default(true),
         trace: z.boolean().default(false),
       })
       .prefault({}),

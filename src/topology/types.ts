@@ -83,7 +83,12 @@ export interface LabPlan {
   readonly images: Readonly<Record<string, ImagePlan>>;
   /** In the order to create them: Namespaces first, then as written. */
   readonly manifests: readonly ManifestPlan[];
-  readonly options: { readonly ipMasq: boolean; readonly bridgeNetfilter: boolean; readonly trace: boolean };
+  readonly options: {
+    readonly ipMasq: boolean;
+    readonly bridgeNetfilter: boolean;
+    readonly dns: boolean;
+    readonly trace: boolean;
+  };
   /** Where each network was set; the top of the file for a default. */
   readonly positions: Readonly<Record<NetworkName, Position>>;
 }

@@ -187,9 +187,9 @@ describe("the sockets", () => {
     expect(told(all.subarray(second + 2)).rcode).toBe("NXDOMAIN");
   });
 
-  it("end a TCP connection that sends something else", async () => {
+  it("end a TCP connection that sends what is no query", async () => {
     const socket = connect(await serve(), "127.0.0.1");
-    socket.write("GET / HTTP/1.1\r\n\r\n".padEnd(20_000, "x"));
+    socket.write(framed(Buffer.alloc(40, 0xff)));
     const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.on("error", () => {}).resume();
     await closed;

@@ -81,6 +81,7 @@ it("tells a process from a later one by its start time", () => {
   expect(processStartTime(process.pid)).toMatch(/^\d+$/);
   expect(processStartTime(0)).toBeUndefined();
   const fields = Array.from({ length: 50 }, (_, index) => `f${index + 3}`);
-  expect(parseStat(`42 (a) b (c) ${fields.join(" ")}`)).toEqual({ pid: 42, state: "f3", startTime: "f22" });
+  const stat = parseStat(`42 (a) b (c) ${fields.join(" ")}`);
+  expect(stat).toEqual({ pid: 42, state: "f3", startTime: "f22", threads: "f20" });
   expect(kill(2 ** 22 + 1, "SIGTERM")).toBe(false);
 });

@@ -27,7 +27,7 @@ describe("a topology", () => {
       },
       images: {},
       manifests: [],
-      options: { ipMasq: true, bridgeNetfilter: true, trace: false },
+      options: { ipMasq: true, bridgeNetfilter: true, dns: true, trace: false },
     });
     expect(plan.nodes.map(({ name, index, ip }) => [name, index, ip])).toEqual([
       ["node-1", 0, "10.177.0.2"],
@@ -71,7 +71,7 @@ options: { trace: true, ipMasq: false }
     expect(plan.images).toEqual({
       "registry.example/mysql": { command: ["cat"], args: ["-"], env: { A: "b" } },
     });
-    expect(plan.options).toEqual({ ipMasq: false, bridgeNetfilter: true, trace: true });
+    expect(plan.options).toEqual({ ipMasq: false, bridgeNetfilter: true, dns: true, trace: true });
     expect(plan.positions.services).toMatchObject({ line: 5, column: 13 });
     expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
   });

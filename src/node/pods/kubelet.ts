@@ -13,6 +13,7 @@ import {
 } from "../../kube/index.js";
 import type { ImageTable } from "../images/index.js";
 import type { PodIpam } from "./ipam.js";
+import { type PodDns, writePodFiles } from "./podFiles.js";
 import { StatusReporter } from "./reporter.js";
 import { podMac, type SandboxNetwork, type SandboxRecord, type SandboxStore } from "./sandbox.js";
 import { PodWorker, type WorkerContext } from "./worker.js";
@@ -32,6 +33,8 @@ export interface KubeletOptions {
   readonly sandboxes: SandboxStore;
   readonly ipam: PodIpam;
   readonly network: SandboxNetwork;
+  /** Cluster DNS, when the lab has it. */
+  readonly dns?: PodDns | undefined;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -137,6 +140,7 @@ export class Kubelet {
         throw error;
       }
     }
+    writePodFiles(pod, record, this.#options.dns);
     this.#adopted.delete(uid);
     const worker = new PodWorker(this.#context(), pod, record);
     this.#workers.set(uid, worker);

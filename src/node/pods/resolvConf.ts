@@ -73,7 +73,7 @@ function ownSettings(pod: Pod): Settings {
   );
   return {
     nameservers: checked(config?.nameservers, "nameservers", (address) =>
-      isIP(address) ? undefined : "give an IP address",
+      isWord(address) && isIP(address) ? undefined : "give an IP address",
     ),
     searches: checked(config?.searches, "searches", (search) =>
       isWord(search) && search ? undefined : "give a domain name",

@@ -1,0 +1,49 @@
+/** Domain names as lists of labels. Comparison is case-insensitive (RFC 4343), so labels are kept in lower case. */
+import { isIPv4, isIPv6 } from "node:net";
+
+const LABEL_MAX = 63;
+const NAME_MAX = 253;
+
+/** Labels in lower case, leftmost first; the root has none. */
+export function labelsOf(name: string): string[] {
+  const text = name.toLowerCase().replace(/\.$/, "");
+  return text === "" ? [] : text.split(".");
+}
+
+/** Whether the text can be a domain name of a record: letters, digits, `-` and `_` (RFC 1123 section 2.1, RFC 2782). */
+export function isName(text: string): boolean {
+  const name = text.replace(/\.$/, "");
+  return name.length <= NAME_MAX && name.split(".").every(isLabel);
+}
+
+/** Whether the text can be one label of a record's name. */
+export function isLabel(text: string): boolean {
+  return text.length <= LABEL_MAX && /^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/i.test(text);
+}
+
+/** The labels in front of `suffix`; undefined when the name is not under it. */
+export function under(labels: readonly string[], suffix: readonly string[]): string[] | undefined {
+  const start = labels.length - suffix.length;
+  return start >= 0 && suffix.every((label, index) => labels[start + index] === label)
+    ? labels.slice(0, start)
+    : undefined;
+}
+
+/** The address that a name under in-addr.arpa stands for (RFC 1035 section 3.5); undefined for other names. */
+export function reverseAddress(labels: readonly string[]): string | undefined {
+  const parts = under(labels, ["in-addr", "arpa"]);
+  const address = parts?.reverse().join(".") ?? "";
+  return parts?.length === 4 && isIPv4(address) ? address : undefined;
+}
+
+/** An address as one label: `10-1-2-3`. */
+export function dashed(address: string): string {
+  return address.replace(/[.:]/g, "-");
+}
+
+/** The address that a dashed label stands for; undefined when it is none. */
+export function undashed(label: string): string | undefined {
+  const v4 = label.replaceAll("-", ".");
+  const v6 = label.replaceAll("-", ":");
+  return isIPv4(v4) ? v4 : isIPv6(v6) ? v6 : undefined;
+}
