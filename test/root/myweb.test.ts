@@ -115,6 +115,18 @@ describe("NodePort and ClusterIP", () => {
     expect(identity(line).client).toMatch(/^172\.16\.\d+\.1:/);
   });
 
+  it("pods find Services by name", async () => {
+    const [pod] = (await pods("app=myweb")).items;
+    const exec = (...words: string[]) => lab.ok("exec", pod?.metadata.name ?? "", "--", ...words);
+    const line = await exec("curl", "-sS", "--max-time", "5", "http://myweb.default.svc.cluster.local:8080/");
+    expect(identity(line).pod).toMatch(/^myweb-/);
+    expect(await exec("getent", "hosts", "mysql")).toContain(await clusterIp("mysql"));
+    expect((await exec("dig", "+short", "+time=2", "kube-dns.kube-system.svc.cluster.local")).trim()).toBe(
+      "10.254.0.10",
+    );
+    expect(await exec("cat", "/etc/resolv.conf")).toContain("options ndots:5");
+  });
+
   it("pods have their Services in the environment", async () => {
     const [pod] = (await pods("app=myweb")).items;
     const env = await lab.ok("exec", pod?.metadata.name ?? "", "--", "env");
