@@ -7,6 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          testTimeout: 30_000,
           include: ["test/**/*.test.ts"],
           exclude: ["test/sim/**", "test/root/**", "test/interop/**", "test/bench/**"],
         },

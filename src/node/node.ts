@@ -151,6 +151,8 @@ class NodeProcess implements RunningNode {
       nodeName: this.#config.name,
       podNetwork: addresses.podNetwork,
       serviceNetwork: addresses.serviceNetwork,
+      nodeIp: addresses.nodeIp,
+      podSubnet: addresses.podSubnet,
       conntrack,
       onInvalid: (what) => this.#log("warn", what),
     });

@@ -38,7 +38,7 @@ export function readSlice(slice: EndpointSlice, nodeName: string, onInvalid: Inv
     const protocol = PROTOCOL_NUMBERS.get(protocolName ?? "TCP");
     if (typeof name !== "string" || !isPort(port) || protocol === undefined) {
       onInvalid(
-        `${where}: ports[${index}] needs a name, a number and the protocol TCP or UDP; it is ignored.`,
+        `${where}: ports[${index}] needs a name, a number and the protocol TCP, UDP or SCTP; it is ignored.`,
       );
     } else {
       ports.push({ name, protocol, port });
@@ -67,6 +67,7 @@ function readAddress(
   if (ip === undefined || ip === 0) return undefined;
   const conditions = asRecord(endpoint.conditions);
   const target = asRecord(endpoint.targetRef);
+  const hints = asRecord(endpoint.hints);
   const nodeName = asString(endpoint.nodeName);
   return {
     ip,
@@ -75,6 +76,14 @@ function readAddress(
     ready: conditions.ready !== false,
     serving: conditions.serving !== false,
     terminating: conditions.terminating === true,
+    nodeHints: hintNames(hints.forNodes),
+    zoneHints: hintNames(hints.forZones),
     pod: target.kind === "Pod" ? `${asString(target.namespace)}/${asString(target.name)}` : "",
   };
+}
+
+function hintNames(hints: unknown): readonly string[] {
+  return asArray(hints)
+    .map((hint) => asString(asRecord(hint).name))
+    .filter((name) => name !== "");
 }

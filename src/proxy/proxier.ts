@@ -1,44 +1,17 @@
 import type { Service } from "kubernetes-types/core/v1.d.ts";
 import type { EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
-import {
-  type ConntrackCleaner,
-  type Prefix,
-  ServiceAction,
-  type ServiceDecision,
-  type ServiceQuery,
-  type ServiceResolver,
-} from "../datapath/index.js";
-import { prefixContains } from "../wire/index.js";
-import { AffinityTable } from "./affinity-table.js";
-import type { RingEndpoint } from "./endpoint-ring.js";
-import { EndpointSliceTracker, type EndpointsChange } from "./endpoint-slice-tracker.js";
-import {
-  ANY_LOCAL_ADDRESS,
-  type Frontend,
-  frontendsOf,
-  RuleSet,
-  type ServiceRule,
-  sameFrontend,
-  setEndpoints,
-} from "./rules.js";
-import { type ServiceChange, ServiceTracker } from "./service-tracker.js";
-import { StaleFlows } from "./stale-flows.js";
+import type { Prefix, ServiceDecision, ServiceQuery, ServiceResolver } from "../datapath/index.js";
+import { localDetector } from "./detect-local.js";
+import { EndpointSliceTracker } from "./endpoint-slice-tracker.js";
+import { type HealthCheck, healthChecks } from "./health.js";
+import type { ProxierOptions } from "./options.js";
+import { Resolver } from "./resolver.js";
+import { hasEndpoints, RuleSet } from "./rules.js";
+import type { ConnectionCounter } from "./schedulers/index.js";
+import { ServiceTracker } from "./service-tracker.js";
 import { describeRule, type ServicePortStatus } from "./status.js";
-import type { InvalidHandler, ServicePort } from "./types.js";
-
-export interface ProxierOptions {
-  /** Endpoints on the node of this name are local. */
-  readonly nodeName: string;
-  /** Sources in it are pods, which reach cluster IPs with their own address (detect-local mode ClusterCIDR). */
-  readonly podNetwork: Prefix;
-  /** Addresses in it that no Service has are dropped. */
-  readonly serviceNetwork: Prefix;
-  /** Masquerade whatever goes to a cluster IP (kube-proxy `--masquerade-all`). */
-  readonly masqueradeAll?: boolean;
-  readonly conntrack: ConntrackCleaner;
-  /** Told about parts of objects that make no sense and are ignored. */
-  readonly onInvalid?: InvalidHandler;
-}
+import type { Place } from "./types.js";
+import { Updater } from "./updater.js";
 
 /** What kube-proxy's metrics of the same names count (`kubeproxy_sync_proxy_rules_…`). */
 export interface ProxierMetrics {
@@ -56,27 +29,46 @@ export interface ProxierMetrics {
   readonly staleFlowsDeletedTotal: number;
 }
 
+/** For want of a counter: as many connections everywhere. */
+const UNCOUNTED: ConnectionCounter = { openConnections: () => 0 };
+
 /** kube-proxy for one node: takes Services and EndpointSlices, answers where new connections go. */
 export class Proxier implements ServiceResolver {
+  readonly #options: ProxierOptions;
   readonly #services: ServiceTracker;
   readonly #slices: EndpointSliceTracker;
-  readonly #rules = new RuleSet();
-  readonly #affinity = new AffinityTable();
+  readonly #rules: RuleSet;
+  readonly #resolver: Resolver;
+  #place: Place;
+  #placeChanged = false;
   #servicesSynced = false;
   #slicesSynced = false;
+  #healthy = false;
   #syncsTotal = 0;
   #lastSyncMs = 0;
   #serviceChangesTotal = 0;
   #endpointChangesTotal = 0;
   #staleFlowsDeletedTotal = 0;
 
-  constructor(private readonly options: ProxierOptions) {
+  /** @throws Error when the options ask for detect-local mode NodeCIDR and name no pod subnet */
+  constructor(options: ProxierOptions) {
     const onInvalid = options.onInvalid ?? (() => undefined);
+    const { defaultScheduler = "rr", random = Math.random, connections = UNCOUNTED } = options;
+    this.#options = options;
+    this.#place = { nodeName: options.nodeName, zone: options.zone ?? "" };
     this.#services = new ServiceTracker(onInvalid);
     this.#slices = new EndpointSliceTracker(options.nodeName, onInvalid);
+    this.#rules = new RuleSet(defaultScheduler, { random, connections });
+    this.#resolver = new Resolver(this.#rules, {
+      serviceNetwork: options.serviceNetwork,
+      nodeIp: options.nodeIp ?? 0,
+      masqueradeAll: options.masqueradeAll ?? false,
+      nodePortAddresses: nodePortAddresses(options),
+      isFromPod: localDetector(options.detectLocalMode ?? "ClusterCIDR", options),
+    });
   }
 
-  /** A Service was added or changed. Like all four, it takes effect with the next {@link sync}. */
+  /** A Service was added or changed. Like all that follow, it takes effect with the next {@link sync}. */
   onServiceUpsert(service: Service): void {
     if (this.#services.upsert(service)) this.#serviceChangesTotal++;
   }
@@ -91,6 +83,13 @@ export class Proxier implements ServiceResolver {
 
   onEndpointSliceDelete(slice: EndpointSlice): void {
     if (this.#slices.delete(slice)) this.#endpointChangesTotal++;
+  }
+
+  /** The node's label `topology.kubernetes.io/zone` has changed; empty when it is gone. */
+  onZoneChange(zone: string): void {
+    if (zone === this.#place.zone) return;
+    this.#place = { ...this.#place, zone };
+    this.#placeChanged = true;
   }
 
   /** All Services that existed at the start have been handed over. */
@@ -109,16 +108,18 @@ export class Proxier implements ServiceResolver {
    */
   sync(nowMs: number): void {
     if (!this.#servicesSynced || !this.#slicesSynced) return;
-    const stale = new StaleFlows();
-    const changed = new Set<ServiceRule>();
-    const serviceChanges = this.#services.checkout();
-    const endpointChanges = this.#slices.checkout();
-    this.#applyEndpoints(endpointChanges, stale, changed);
-    this.#applyServices(serviceChanges, stale, changed);
-    for (const rule of changed) this.#refresh(rule, stale);
-    this.#staleFlowsDeletedTotal += stale.clean(this.options.conntrack);
+    this.#healthy = false;
+    const updater = new Updater(this.#rules, (key) => this.#slices.endpoints(key), this.#place);
+    updater.apply({
+      services: this.#services.checkout(),
+      endpoints: this.#slices.checkout(),
+      placeChanged: this.#placeChanged,
+    });
+    this.#placeChanged = false;
+    this.#staleFlowsDeletedTotal += updater.stale.clean(this.#options.conntrack);
     this.#syncsTotal++;
     this.#lastSyncMs = nowMs;
+    this.#healthy = true;
   }
 
   /** Whether the first sync is done; before it nothing resolves. */
@@ -126,33 +127,34 @@ export class Proxier implements ServiceResolver {
     return this.#syncsTotal > 0;
   }
 
+  /** What `/healthz` says: false before the first sync and after one that failed, until the next succeeds. */
+  get healthy(): boolean {
+    return this.#healthy;
+  }
+
   resolve(query: ServiceQuery, out: ServiceDecision): boolean {
-    if (this.#syncsTotal === 0) return false;
-    const frontend = query.dstIsLocal
-      ? this.#rules.nodePorts.get(query.protocol, ANY_LOCAL_ADDRESS, query.dport)
-      : this.#rules.clusterIps.get(query.protocol, query.dst | 0, query.dport);
-    if (frontend === undefined) return this.#refuseUnknown(query, out);
-    const { rule } = frontend;
-    const endpoint = this.#choose(rule, query);
-    out.service = rule.port.name;
-    if (endpoint === undefined) return refuse(out, ServiceAction.reject, "no-endpoints");
-    out.action = ServiceAction.dnat;
-    out.ip = endpoint.ip;
-    out.port = endpoint.port;
-    out.masquerade = this.#needsMasquerade(frontend, query.src | 0);
-    out.endpoint = endpoint.target;
-    out.reason = "";
-    return true;
+    return this.#syncsTotal > 0 && this.#resolver.resolve(query, out);
+  }
+
+  /**
+   * The Services that load balancers check on this node, in order of name; to be asked after each sync. Whoever answers
+   * on those ports says 200 while `localReady` is not 0 and the proxy is {@link healthy}, else 503.
+   */
+  healthChecks(): HealthCheck[] {
+    return healthChecks(this.#rules.rules.values());
   }
 
   /** All service ports with their endpoints, in order of name. */
   describe(): ServicePortStatus[] {
-    return [...this.#rules.rules.values()].map(describeRule).sort((a, b) => (a.key < b.key ? -1 : 1));
+    const { defaultScheduler = "rr" } = this.#options;
+    return [...this.#rules.rules.values()]
+      .map((rule) => describeRule(rule, defaultScheduler))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   metrics(): ProxierMetrics {
     const rules = [...this.#rules.rules.values()];
-    const lonely = rules.filter((rule) => rule.ring.size > 0 && rule.localCount === 0);
+    const lonely = rules.filter((rule) => hasEndpoints(rule) && rule.local.size === 0);
     return {
       syncsTotal: this.#syncsTotal,
       lastSyncMs: this.#lastSyncMs,
@@ -165,97 +167,8 @@ export class Proxier implements ServiceResolver {
       staleFlowsDeletedTotal: this.#staleFlowsDeletedTotal,
     };
   }
-
-  /** Session affinity first, then the next in turn. */
-  #choose(rule: ServiceRule, query: ServiceQuery): RingEndpoint | undefined {
-    const timeoutMs = rule.port.affinityMs;
-    if (timeoutMs === 0) return rule.ring.pick();
-    const endpoint = this.#affinity.find(rule.id, query, timeoutMs) ?? rule.ring.pick();
-    if (endpoint !== undefined) this.#affinity.remember(rule.id, query, endpoint);
-    return endpoint;
-  }
-
-  /** Masquerading as kube-proxy marks it (iptables/proxier.go `syncProxyRules`); pods keep their address to cluster IPs. */
-  #needsMasquerade(frontend: Frontend, src: number): boolean {
-    return (
-      frontend.external ||
-      this.options.masqueradeAll === true ||
-      !prefixContains(this.options.podNetwork, src)
-    );
-  }
-
-  /** Addresses of the service network that lead nowhere (nftables/README.md: unused ports and unallocated addresses). */
-  #refuseUnknown(query: ServiceQuery, out: ServiceDecision): boolean {
-    if (query.dstIsLocal) return false;
-    out.service = "";
-    if (this.#rules.isVirtualIp(query.dst | 0)) return refuse(out, ServiceAction.reject, "no-service-port");
-    if (prefixContains(this.options.serviceNetwork, query.dst | 0))
-      return refuse(out, ServiceAction.drop, "no-service");
-    return false;
-  }
-
-  #applyEndpoints(changes: Map<string, EndpointsChange>, stale: StaleFlows, changed: Set<ServiceRule>): void {
-    for (const [key, change] of changes) {
-      const rule = this.#rules.rules.get(key);
-      if (rule === undefined) continue;
-      stale.addEndpoints(rule, change);
-      changed.add(rule);
-    }
-  }
-
-  /** Removes first, so that a port may move from one Service to another within a sync. */
-  #applyServices(changes: Map<string, ServiceChange>, stale: StaleFlows, changed: Set<ServiceRule>): void {
-    for (const change of changes.values()) {
-      const current = new Map(change.current.map((port) => [port.key, port]));
-      for (const port of change.previous) this.#retire(port, current.get(port.key), stale, changed);
-    }
-    for (const change of changes.values()) {
-      for (const port of change.current) changed.add(this.#install(port));
-    }
-  }
-
-  #retire(
-    port: ServicePort,
-    successor: ServicePort | undefined,
-    stale: StaleFlows,
-    changed: Set<ServiceRule>,
-  ): void {
-    const rule = this.#rules.rules.get(port.key);
-    if (rule === undefined) return;
-    for (const frontend of frontendsOf(rule)) {
-      const stays =
-        successor !== undefined &&
-        frontendsOf(rule, successor).some((other) => sameFrontend(other, frontend));
-      this.#rules.removeFrontend(frontend);
-      if (!stays) stale.addFrontend(frontend);
-    }
-    if (successor !== undefined) return;
-    this.#rules.remove(port.key);
-    rule.ring.replace([]);
-    changed.delete(rule);
-  }
-
-  #install(port: ServicePort): ServiceRule {
-    const rule = this.#rules.put(port);
-    for (const frontend of frontendsOf(rule)) this.#rules.addFrontend(frontend);
-    return rule;
-  }
-
-  #refresh(rule: ServiceRule, stale: StaleFlows): void {
-    const before = rule.ring.size;
-    setEndpoints(rule, this.#slices.endpoints(rule.port.key));
-    // Packets that found no endpoint may have left entries that lead nowhere.
-    if (before === 0 && rule.ring.size > 0)
-      for (const frontend of frontendsOf(rule)) stale.addFrontend(frontend);
-  }
 }
 
-function refuse(out: ServiceDecision, action: ServiceAction, reason: string): true {
-  out.action = action;
-  out.ip = 0;
-  out.port = 0;
-  out.masquerade = false;
-  out.endpoint = "";
-  out.reason = reason;
-  return true;
+function nodePortAddresses({ nodePortAddresses = [], nodeIp = 0 }: ProxierOptions): readonly Prefix[] {
+  return nodePortAddresses === "primary" ? [{ address: nodeIp, length: 32 }] : nodePortAddresses;
 }

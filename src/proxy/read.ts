@@ -24,6 +24,7 @@ export function isPort(value: unknown): value is number {
 export const PROTOCOL_NUMBERS: ReadonlyMap<unknown, number> = new Map([
   ["TCP", 6],
   ["UDP", 17],
+  ["SCTP", 132],
 ]);
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,6 +1,8 @@
 import type { Service } from "kubernetes-types/core/v1.d.ts";
 import { parseIpv4 } from "../wire/index.js";
 import { asArray, asRecord, asString, isPort, PROTOCOL_NUMBERS } from "./read.js";
+import { readExternal } from "./service-external.js";
+import { readScheduling } from "./service-scheduling.js";
 import { type InvalidHandler, type ServicePort, servicePortKey, servicePortName } from "./types.js";
 
 /** Services and slices that carry one of these labels are somebody else's (pkg/proxy/apis/well_known_labels.go). */
@@ -40,16 +42,20 @@ export function readServicePorts(
     return { service: key, ports: [] };
   }
   const common = {
+    service: key,
     clusterIp,
     affinityMs: affinityMs(spec),
     internalPolicyLocal: spec.internalTrafficPolicy === "Local",
-    externalPolicyLocal: spec.externalTrafficPolicy === "Local",
+    ...readExternal(key, spec, asRecord(service.status), onInvalid),
+    ...readScheduling(key, asRecord(metadata.annotations), onInvalid),
   };
   const ports: ServicePort[] = [];
   for (const [index, value] of asArray(spec.ports).entries()) {
     const read = readPort(namespace, name, asRecord(value));
     if (read === undefined)
-      onInvalid(`Service ${key}: spec.ports[${index}] is not a TCP or UDP port and is ignored.`);
+      onInvalid(`Service ${key}: spec.ports[${index}] is not a TCP, UDP or SCTP port and is ignored.`);
+    else if (ports.some((port) => port.key === read.key))
+      onInvalid(`Service ${key}: spec.ports[${index}] has the name of another port and is ignored.`);
     else ports.push({ ...read, ...common });
   }
   return { service: key, ports };

@@ -1,5 +1,6 @@
 import { formatIpv4 } from "../wire/index.js";
 import type { ServiceRule } from "./rules.js";
+import type { SchedulerName } from "./schedulers/index.js";
 
 /** A service port as `status` shows it. */
 export interface ServicePortStatus {
@@ -12,10 +13,17 @@ export interface ServicePortStatus {
   readonly port: number;
   /** 0: none. */
   readonly nodePort: number;
+  readonly externalIps: readonly string[];
+  readonly loadBalancerIps: readonly string[];
+  readonly internalTrafficPolicy: TrafficPolicy;
+  readonly externalTrafficPolicy: TrafficPolicy;
+  readonly scheduler: SchedulerName;
   /** 0: no session affinity. */
   readonly affinityMs: number;
   readonly endpoints: readonly EndpointStatus[];
 }
+
+export type TrafficPolicy = "Cluster" | "Local";
 
 export interface EndpointStatus {
   readonly ip: string;
@@ -25,11 +33,11 @@ export interface EndpointStatus {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
-  /** Whether new connections may go there now. */
+  /** Whether new connections may go there now, under one policy or the other. */
   readonly used: boolean;
 }
 
-export function describeRule(rule: ServiceRule): ServicePortStatus {
+export function describeRule(rule: ServiceRule, defaultScheduler: SchedulerName): ServicePortStatus {
   const { key, name, protocol, clusterIp, port, nodePort, affinityMs } = rule.port;
   const endpoints = rule.endpoints.map((endpoint) => ({
     ip: formatIpv4(endpoint.ip),
@@ -39,7 +47,20 @@ export function describeRule(rule: ServiceRule): ServicePortStatus {
     ready: endpoint.ready,
     serving: endpoint.serving,
     terminating: endpoint.terminating,
-    used: rule.ring.has(endpoint),
+    used: rule.cluster.has(endpoint) || rule.local.has(endpoint),
   }));
-  return { key, name, protocol, clusterIp: formatIpv4(clusterIp), port, nodePort, affinityMs, endpoints };
+  return {
+    ...{ key, name, protocol, clusterIp: formatIpv4(clusterIp), port, nodePort },
+    externalIps: rule.port.externalIps.map(formatIpv4),
+    loadBalancerIps: rule.port.loadBalancerIps.map(formatIpv4),
+    internalTrafficPolicy: policy(rule.port.internalPolicyLocal),
+    externalTrafficPolicy: policy(rule.port.externalPolicyLocal),
+    scheduler: rule.port.scheduler ?? defaultScheduler,
+    affinityMs,
+    endpoints,
+  };
+}
+
+function policy(isLocal: boolean): TrafficPolicy {
+  return isLocal ? "Local" : "Cluster";
 }

@@ -10,10 +10,21 @@ const LEFT = { ready: false, serving: false, terminating: true };
 
 type Health = typeof READY;
 
+const ME = { nodeName: "me", zone: "" };
+
 /** Endpoint number n; negative: on another node. */
 function at(n: number, health: Health): Endpoint {
   const isLocal = n > 0;
-  return { ip: Math.abs(n), port: 80, target: "", nodeName: isLocal ? "me" : "you", isLocal, ...health };
+  const hints = { nodeHints: [], zoneHints: [] };
+  return {
+    ip: Math.abs(n),
+    port: 80,
+    target: "",
+    nodeName: isLocal ? "me" : "you",
+    isLocal,
+    ...health,
+    ...hints,
+  };
 }
 
 /** Names are those of pkg/proxy/topology_test.go `TestCategorizeEndpoints` where it has the case. */
@@ -104,8 +115,58 @@ const cases: [name: string, endpoints: [number, Health][], cluster: number[], lo
 
 describe("categorizeEndpoints", () => {
   it.each(cases)("%s", (_name, endpoints, cluster, local) => {
-    const usable = categorizeEndpoints(endpoints.map(([n, health]) => at(n, health)));
+    const usable = categorizeEndpoints(
+      endpoints.map(([n, health]) => at(n, health)),
+      ME,
+    );
     expect(usable.cluster.map((e) => e.ip)).toEqual(cluster);
     expect(usable.local.map((e) => e.ip)).toEqual(local);
+  });
+});
+
+/** An endpoint on another node, ready, meant for these nodes and zones. */
+function meant(n: number, nodeHints: string[], zoneHints: string[], health = READY): Endpoint {
+  return { ...at(-n, health), nodeHints, zoneHints };
+}
+
+/** Names are those of pkg/proxy/topology_test.go where it has the case. The node is `me` in zone `a`. */
+const hints: [name: string, endpoints: Endpoint[], zone: string, cluster: number[]][] = [
+  ["hints for this zone", [meant(1, [], ["a"]), meant(2, [], ["b"]), meant(3, [], ["c", "a"])], "a", [1, 3]],
+  ["hints, but the node has no zone", [meant(1, [], ["a"]), meant(2, [], ["b"])], "", [1, 2]],
+  ["hints, but none for this zone", [meant(1, [], ["b"]), meant(2, [], ["c"])], "a", [1, 2]],
+  ["one endpoint has no hint", [meant(1, [], ["a"]), meant(2, [], [])], "a", [1, 2]],
+  ["an endpoint without hint is not ready", [meant(1, [], ["a"]), meant(2, [], [], UNREADY)], "a", [1]],
+  ["the endpoint for this zone is not ready", [meant(1, [], ["a"], UNREADY), meant(2, [], ["b"])], "a", [2]],
+  [
+    "hints for this node come before those for its zone",
+    [meant(1, ["me"], ["a"]), meant(2, ["you"], ["a"])],
+    "a",
+    [1],
+  ],
+  [
+    "node hints, none for this node: the zone's count",
+    [meant(1, ["x"], ["a"]), meant(2, ["y"], ["b"])],
+    "a",
+    [1],
+  ],
+  ["node hints not on all: the zone's count", [meant(1, ["me"], ["b"]), meant(2, [], ["a"])], "a", [2]],
+  [
+    "terminating endpoints are used whatever their hints",
+    [meant(1, [], ["b"], LEAVING), meant(2, [], ["a"], LEFT)],
+    "a",
+    [1],
+  ],
+];
+
+describe("categorizeEndpoints with topology hints", () => {
+  it.each(hints)("%s", (_name, endpoints, zone, cluster) => {
+    const usable = categorizeEndpoints(endpoints, { nodeName: "me", zone });
+    expect(usable.cluster.map((e) => e.ip)).toEqual(cluster);
+  });
+
+  it("policy Local does not look at them", () => {
+    const here = { ...at(1, READY), zoneHints: ["b"] };
+    const usable = categorizeEndpoints([here, meant(2, [], ["a"])], { nodeName: "me", zone: "a" });
+    expect([usable.cluster.map((e) => e.ip), usable.local.map((e) => e.ip)]).toEqual([[2], [1]]);
   });
 });

@@ -134,6 +134,25 @@ describe("EndpointSliceTracker", () => {
     expect(endpointsOf(slices)).toEqual(expected);
   });
 
+  it("reads topology hints; what is not a name is left out", () => {
+    const tracker = make();
+    const hints = { forZones: [{ name: "a" }, { name: "b" }], forNodes: [{ name: "host1" }] };
+    const odd = { forZones: [{ name: 7 }, null, { name: "" }], forNodes: "host1" } as unknown as typeof hints;
+    tracker.upsert(
+      slice(
+        "svc1",
+        [{ ...far("10.0.1.1"), hints }, far("10.0.1.2"), { ...far("10.0.1.3"), hints: odd }],
+        P80,
+      ),
+    );
+    const read = tracker.checkout().get("default/svc1:port-0/6")?.current ?? [];
+    expect(read.map(({ zoneHints, nodeHints }) => ({ zoneHints, nodeHints }))).toEqual([
+      { zoneHints: ["a", "b"], nodeHints: ["host1"] },
+      { zoneHints: [], nodeHints: [] },
+      { zoneHints: [], nodeHints: [] },
+    ]);
+  });
+
   it("names the pod of the target, or else the address", () => {
     const tracker = make();
     const targetRef = { kind: "Pod", namespace: "default", name: "web-1" };

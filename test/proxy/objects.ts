@@ -7,6 +7,7 @@ import { formatIpv4, parseIpv4 } from "../../src/wire/index.js";
 
 export const TCP = 6;
 export const UDP = 17;
+export const SCTP = 132;
 
 export function ip(text: string): number {
   const value = parseIpv4(text);
@@ -24,6 +25,21 @@ export function service(name: string, spec: Partial<ServiceSpec> & { ports?: Ser
     metadata: { name, namespace: "default" },
     spec: { type: "ClusterIP", clusterIP, ports: [{ name: "p", port: 80, protocol: "TCP" }], ...spec },
   };
+}
+
+/** A Service of type LoadBalancer whose load balancer has these addresses. */
+export function balanced(
+  name: string,
+  spec: Partial<ServiceSpec>,
+  ips: readonly string[],
+  ipMode?: string,
+): Service {
+  const ingress = ips.map((address) => ({ ip: address, ...(ipMode === undefined ? {} : { ipMode }) }));
+  return { ...service(name, { type: "LoadBalancer", ...spec }), status: { loadBalancer: { ingress } } };
+}
+
+export function annotated(object: Service, annotations: Record<string, string>): Service {
+  return { ...object, metadata: { ...object.metadata, annotations } };
 }
 
 export function slice(
@@ -48,6 +64,13 @@ export function endpoint(
   nodeName = "node-1",
 ): Endpoint {
   return { addresses: [address], conditions, nodeName };
+}
+
+/** Node hints are younger than the published types. */
+type Hints = NonNullable<Endpoint["hints"]> & { readonly forNodes?: { name: string }[] };
+
+export function hinted(address: string, hints: Hints, nodeName = "node-2"): Endpoint {
+  return { ...endpoint(address, {}, nodeName), hints };
 }
 
 /** One UDP flow as conntrack has it. */
@@ -127,6 +150,7 @@ export interface Asked {
   readonly src?: string;
   readonly protocol?: number;
   readonly local?: boolean;
+  readonly inKind?: PortKind;
   readonly nowMs?: number;
 }
 
@@ -148,7 +172,7 @@ export function decide(from: Proxier, asked: Asked): ServiceDecision | undefined
     dst: ip(asked.dst),
     sport: 40000,
     dport: asked.dport,
-    inKind: PortKind.pod,
+    inKind: asked.inKind ?? PortKind.pod,
     dstIsLocal: asked.local ?? false,
     nowMs: asked.nowMs ?? 0,
   };

@@ -1,3 +1,4 @@
+import type { Service } from "kubernetes-types/core/v1.d.ts";
 import { describe, expect, it } from "vitest";
 import {
   PortKind,
@@ -5,8 +6,9 @@ import {
   type ServiceDecision,
   type ServiceQuery,
 } from "../../src/datapath/index.js";
+import { isSchedulerName, SCHEDULER_NAMES } from "../../src/proxy/index.js";
 import { formatIpv4 } from "../../src/wire/index.js";
-import { decide, endpoint, ip, service, slice, synced, TCP, UDP } from "./objects.js";
+import { annotated, decide, endpoint, ip, service, slice, synced, TCP, UDP } from "./objects.js";
 
 const COUNT = 10_000;
 const SERVICES = ip("10.254.0.0");
@@ -83,44 +85,88 @@ describe("ten thousand Services", () => {
   });
 });
 
-describe("resolve", () => {
-  it("allocates nothing per connection", () => {
-    const sticky = service("a", { clusterIP: "10.254.0.2", sessionAffinity: "ClientIP" });
-    const endpoints = [endpoint("172.16.1.2"), endpoint("172.16.1.3"), endpoint("172.16.1.4")];
-    const from = synced([service("s"), sticky], [slice("s", endpoints), slice("a", endpoints)]);
-    const query: ServiceQuery = {
-      protocol: TCP,
-      src: 0,
-      dst: ip("10.254.0.10"),
-      sport: 1,
-      dport: 80,
-      inKind: PortKind.host,
-      dstIsLocal: false,
-      nowMs: 0.5,
+/** One Service per scheduler, one with affinity and one with policy Local, all with the same endpoints. */
+function everyScheduler(more: Service[] = []) {
+  const names = [...SCHEDULER_NAMES, "affinity", "local"];
+  const services = names.map((name, i) => {
+    const spec = {
+      clusterIP: formatIpv4(VIPS + i),
+      ...(name === "affinity" ? { sessionAffinity: "ClientIP" } : {}),
+      ...(name === "local" ? { internalTrafficPolicy: "Local" } : {}),
     };
-    const out: ServiceDecision = {
-      action: 0,
-      ip: 0,
-      port: 0,
-      masquerade: false,
-      service: "",
-      endpoint: "",
-      reason: "",
-    };
-    const run = (count: number): number => {
-      let translated = 0;
-      for (let i = 0; i < count; i++) {
-        query.src = (0xac100000 + (i & 0xffff)) >>> 0;
-        query.dst = (0x0afe0000 + (i % 3 === 0 ? 2 : i % 3 === 1 ? 10 : 99)) >>> 0;
-        query.nowMs = i + 0.5;
-        if (from.resolve(query, out) && out.action === ServiceAction.dnat) translated++;
-      }
-      return translated;
-    };
-    run(200_000);
-    const before = process.memoryUsage().heapUsed;
-    expect(run(300_000)).toBe(200_000);
-    // Sixteen bytes per call would be five megabytes.
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(1_500_000);
+    return annotated(service(name, spec), isSchedulerName(name) ? { "podwire.dev/scheduler": name } : {});
   });
+  const endpoints = ["172.16.1.2", "172.16.1.3", "172.16.1.4"].map((address) => endpoint(address));
+  const slices = services.map((object) => slice(object.metadata?.name ?? "", endpoints));
+  // Asks with numbers of its own: a Map of numbers would make some.
+  const counts = new Uint32Array(8);
+  const connections = { openConnections: (_protocol: number, address: number) => counts[address & 7] };
+  return { from: synced([...more, ...services], slices, { connections }), count: services.length, counts };
+}
+
+const VIPS = ip("10.254.254.0");
+
+/** Asks `rounds` times about the `which`th of the Services above, each time as another client. */
+function asker(from: ReturnType<typeof synced>, counts: Uint32Array) {
+  const query: ServiceQuery = {
+    protocol: TCP,
+    src: 0,
+    dst: 0,
+    sport: 1,
+    dport: 80,
+    inKind: PortKind.host,
+    dstIsLocal: false,
+    nowMs: 0.5,
+  };
+  const out: ServiceDecision = {
+    action: 0,
+    ip: 0,
+    port: 0,
+    masquerade: false,
+    service: "",
+    endpoint: "",
+    reason: "",
+  };
+  return (which: number, rounds: number): number => {
+    let translated = 0;
+    query.dst = VIPS + which;
+    for (let i = 0; i < rounds; i++) {
+      query.src = (0xac100000 + (i & 0xffff)) >>> 0;
+      query.sport = i & 0xffff;
+      query.nowMs = i + 0.5;
+      if (!from.resolve(query, out) || out.action !== ServiceAction.dnat) continue;
+      translated++;
+      counts[out.ip & 7]++;
+    }
+    return translated;
+  };
+}
+
+describe("resolve", () => {
+  const names = [...SCHEDULER_NAMES, "affinity", "local", "no service"];
+
+  it.each([0, 50_000])(
+    "allocates nothing per connection, whatever the scheduler, beside %i Services",
+    (others) => {
+      const { from, counts } = everyScheduler(plainServices(others));
+      const ask = asker(from, counts);
+      for (let which = 0; which < names.length; which++) ask(which, 40_000);
+      for (const [which, name] of names.entries()) {
+        const growth = [1, 2, 3].map(() => {
+          const before = process.memoryUsage().heapUsed;
+          expect(ask(which, 40_000)).toBe(name === "no service" ? 0 : 40_000);
+          return process.memoryUsage().heapUsed - before;
+        });
+        // Sixteen bytes per call would be 640 kilobytes each time. The engine's own work comes and goes.
+        expect(Math.min(...growth), name).toBeLessThan(40_000);
+      }
+    },
+    30_000,
+  );
 });
+
+function plainServices(count: number): Service[] {
+  return Array.from({ length: count }, (_, i) =>
+    service(`s${i}`, { clusterIP: formatIpv4(SERVICES + 1 + i) }),
+  );
+}

@@ -50,6 +50,21 @@ const cases: [name: string, object: Service, ports: string[]][] = [
   ],
   ["unnamed port", service("s", { ports: [{ port: 80 }] }), ["default/s/6 10.254.0.10:80 node 0 affinity 0"]],
   [
+    "TCP, UDP and SCTP on one port number",
+    service("s", {
+      ports: [
+        { name: "t", port: 53 },
+        { name: "u", port: 53, protocol: "UDP" },
+        { name: "s", port: 53, protocol: "SCTP" },
+      ],
+    }),
+    [
+      "default/s:t/6 10.254.0.10:53 node 0 affinity 0",
+      "default/s:u/17 10.254.0.10:53 node 0 affinity 0",
+      "default/s:s/132 10.254.0.10:53 node 0 affinity 0",
+    ],
+  ],
+  [
     "same port name and number for both protocols",
     service("s", {
       ports: [
@@ -119,26 +134,34 @@ describe("ServiceTracker reads Services", () => {
     [
       "port is text",
       lying({ clusterIP: "10.254.0.1", ports: [{ port: "80" }] }),
-      "Service default/s: spec.ports[0] is not a TCP or UDP port and is ignored.",
+      "Service default/s: spec.ports[0] is not a TCP, UDP or SCTP port and is ignored.",
     ],
     [
       "node port too large",
       lying({ clusterIP: "10.254.0.1", ports: [{ port: 80, nodePort: 70000 }] }),
-      "Service default/s: spec.ports[0] is not a TCP or UDP port and is ignored.",
+      "Service default/s: spec.ports[0] is not a TCP, UDP or SCTP port and is ignored.",
     ],
     [
       "port is null",
       lying({ clusterIP: "10.254.0.1", ports: [null] }),
-      "Service default/s: spec.ports[0] is not a TCP or UDP port and is ignored.",
+      "Service default/s: spec.ports[0] is not a TCP, UDP or SCTP port and is ignored.",
     ],
     [
       "unknown protocol",
       lying({ clusterIP: "10.254.0.1", ports: [{ port: 80, protocol: "QUIC" }] }),
-      "Service default/s: spec.ports[0] is not a TCP or UDP port and is ignored.",
+      "Service default/s: spec.ports[0] is not a TCP, UDP or SCTP port and is ignored.",
     ],
   ];
   it.each(wrong)("reports and ignores: %s", (_name, object, complaint) => {
     expect(portsOf(object)).toEqual({ ports: [], complaints: [complaint] });
+  });
+
+  it("reports and ignores a port with the name and protocol of another", () => {
+    const twice = lying({ clusterIP: "10.254.0.1", ports: [{ port: 80 }, { port: 81 }] });
+    expect(portsOf(twice)).toEqual({
+      ports: ["default/s/6 10.254.0.1:80 node 0 affinity 0"],
+      complaints: ["Service default/s: spec.ports[1] has the name of another port and is ignored."],
+    });
   });
 
   it.each([undefined, null, 7, "x", []])("ignores an object without a name (metadata %j)", (metadata) => {

@@ -5,8 +5,10 @@
 import type { ServiceSpec } from "kubernetes-types/core/v1.d.ts";
 import type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.d.ts";
 import { type Observation, PortKind } from "../../src/datapath/index.js";
+import type { ProxierOptions } from "../../src/proxy/index.js";
 import { seededRandom, VirtualClock } from "./clock.js";
 import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, prefix, SimNode } from "./node.js";
+import type { EndpointSpec, ExposedPort, ServiceExtras } from "./service-spec.js";
 import { type Interface, Station } from "./station.js";
 
 export const HOST_IP = "10.0.0.1";
@@ -21,7 +23,10 @@ export interface ClusterOptions {
   readonly nodes?: number;
   readonly seed?: number;
   readonly bridgeNetfilter?: boolean;
-  readonly masqueradeAll?: boolean;
+  /** Options of every node's proxy. */
+  readonly proxy?: Partial<ProxierOptions>;
+  /** Zones by node; none when not given. */
+  readonly zones?: readonly string[];
   readonly trace?: boolean;
 }
 
@@ -35,12 +40,6 @@ export interface Link {
   up: boolean;
 }
 
-/** A pod as an endpoint; ready when nothing else is said. */
-export interface EndpointSpec {
-  readonly pod: Station;
-  readonly conditions?: Endpoint["conditions"];
-}
-
 export class Cluster {
   readonly clock = new VirtualClock();
   readonly random: () => number;
@@ -52,6 +51,8 @@ export class Cluster {
   /** Last address given to a pod, per node; addresses are not used twice. */
   readonly #lastHost = new Map<SimNode, number>();
   readonly #links = new Map<string, Link>();
+  /** The host's card towards each node. */
+  readonly #hostCards: Interface[] = [];
   readonly #options: ClusterOptions;
   #nextPort = FIRST_POD_PORT;
 
@@ -63,7 +64,7 @@ export class Cluster {
     for (const node of this.nodes) this.#connect(node);
     this.host.routes.push({
       prefix: SERVICE_NETWORK,
-      via: this.#hostInterface(0),
+      via: this.#hostCards[0],
       gateway: this.nodes[0].config.nodeIp,
     });
     for (const { proxier } of this.nodes) {
@@ -137,9 +138,11 @@ export class Cluster {
   // Services
 
   /** Creates or changes a Service on every node's proxy. Takes effect with {@link sync}. */
-  applyService(name: string, spec: Partial<ServiceSpec>): void {
-    for (const { proxier } of this.nodes)
-      proxier.onServiceUpsert({ metadata: { name, namespace: "default" }, spec: { ...spec } });
+  applyService(name: string, spec: Partial<ServiceSpec>, extras: ServiceExtras = {}): void {
+    const { labels, annotations, ingress } = extras;
+    const metadata = { name, namespace: "default", labels, annotations };
+    const status = { loadBalancer: { ingress } };
+    for (const { proxier } of this.nodes) proxier.onServiceUpsert({ metadata, spec: { ...spec }, status });
   }
 
   deleteService(name: string): void {
@@ -173,14 +176,16 @@ export class Cluster {
   ): void {
     const { protocol = "TCP", targetPort, nodePort, spec } = port;
     const ports = [{ name: "p", port: port.port, protocol, ...(nodePort === undefined ? {} : { nodePort }) }];
-    this.applyService(name, {
-      type: nodePort === undefined ? "ClusterIP" : "NodePort",
-      clusterIP,
-      ports,
-      ...spec,
-    });
+    const type = nodePort === undefined ? "ClusterIP" : "NodePort";
+    this.applyService(name, { type, clusterIP, ports, ...spec }, port);
     this.applyEndpoints(name, pods, [{ name: "p", port: targetPort, protocol }]);
     this.sync();
+  }
+
+  /** Routes an address of a Service (external, or a load balancer's) from the host to a node. */
+  routeHost(prefix: string, nodeNumber: number): void {
+    const { nodeIp } = this.node(nodeNumber).config;
+    this.host.routes.unshift({ prefix, via: this.#hostCards[nodeNumber - 1], gateway: nodeIp });
   }
 
   // Overlay
@@ -198,12 +203,13 @@ export class Cluster {
       if (other !== this.node(number)) this.#routeOverlay(other, this.node(number));
   }
 
-  #endpoint({ pod, conditions }: EndpointSpec): Endpoint {
+  #endpoint({ pod, conditions, zoneHint }: EndpointSpec): Endpoint {
     const nodeName = this.nodeOf(pod).config.name;
     return {
       addresses: [pod.ip],
       nodeName,
       conditions,
+      hints: zoneHint === undefined ? undefined : { forZones: [{ name: zoneHint }] },
       targetRef: { kind: "Pod", namespace: "default", name: pod.name },
     };
   }
@@ -220,7 +226,7 @@ export class Cluster {
       bridgeIp: `172.16.${number}.1`,
       overlayIp: `172.16.${number}.0`,
       bridgeNetfilter: this.#options.bridgeNetfilter ?? true,
-      masqueradeAll: this.#options.masqueradeAll ?? false,
+      proxy: { zone: this.#options.zones?.[number - 1], ...this.#options.proxy },
     };
     const trace = {
       enabled: this.#options.trace ?? false,
@@ -271,11 +277,9 @@ export class Cluster {
 
   #hostCard(node: SimNode, number: number): Interface {
     const transmit = (frame: Uint8Array) => node.receive(HOST_PORT, frame);
-    return { name: `tap${number}`, mac: `02:00:00:00:00:0${number}`, mtuBytes: NODE_MTU, transmit };
-  }
-
-  #hostInterface(index: number): Interface {
-    return this.host.routes[index * 2].via;
+    const card = { name: `tap${number}`, mac: `02:00:00:00:00:0${number}`, mtuBytes: NODE_MTU, transmit };
+    this.#hostCards.push(card);
+    return card;
   }
 
   #connect(node: SimNode): void {
@@ -313,12 +317,4 @@ export class Cluster {
       this.clock.after(delayMs, () => to.receive(port, frame, from.config.underlay));
     };
   }
-}
-
-export interface ExposedPort {
-  readonly port: number;
-  readonly targetPort: number;
-  readonly protocol?: "TCP" | "UDP";
-  readonly nodePort?: number;
-  readonly spec?: Partial<ServiceSpec>;
 }

@@ -7,7 +7,7 @@ import { formatObservation } from "../../src/observe/index.js";
 import { type Answer, ask } from "./ask.js";
 import { Cluster } from "./cluster.js";
 import { serveEcho } from "./echo.js";
-import { text } from "./packet.js";
+import { asText, text } from "./packet.js";
 import type { Station } from "./station.js";
 
 const VIP = "10.254.0.10";
@@ -81,5 +81,96 @@ describe("golden traces", () => {
     const headline =
       "host -> NodePort 10.0.0.11:30053/udp -> closed port of default/web-1: its refusal finds the way back";
     await expect(story(cluster, headline)).toMatchFileSnapshot("golden/icmp-error-in-nat.txt");
+  });
+
+  it("NodePort with externalTrafficPolicy Local", async () => {
+    const { cluster, web } = setUp();
+    cluster.expose("web", VIP, [web], { ...WEB, spec: { externalTrafficPolicy: "Local" } });
+    const answer = ask(cluster, cluster.host, "10.0.0.12", 30080, "TCP");
+    expect(answer).toMatchObject({ outcome: "answered", pod: "web-1", seenAs: "10.0.0.1" });
+    cluster.host.connect("10.0.0.11", 30080);
+    cluster.run(100);
+    const headline =
+      "host (10.0.0.1) -> NodePort of node-2, policy Local, default/web-1 there sees the host; " +
+      "then of node-1, which has no endpoint: dropped";
+    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/nodeport-local.txt");
+  });
+
+  it("source range drop", async () => {
+    const { cluster, client, web } = setUp();
+    const spec = { type: "LoadBalancer", loadBalancerSourceRanges: ["10.0.0.0/24"] };
+    cluster.routeHost("203.0.113.9/32", 1);
+    cluster.expose("web", VIP, [web], { port: 80, targetPort: 8080, spec, ingress: [{ ip: "203.0.113.9" }] });
+    expect(ask(cluster, cluster.host, "203.0.113.9", 80, "TCP").outcome).toBe("answered");
+    const end = client.connect("203.0.113.9", 80);
+    cluster.run(100);
+    expect(end.state).toBe("syn-sent");
+    const headline =
+      "host -> load balancer 203.0.113.9:80 of source ranges 10.0.0.0/24, which hold it; then default/client, which is in none: dropped";
+    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/source-range-drop.txt");
+  });
+
+  it("endpoint removal with an open connection", async () => {
+    const { cluster, client, web } = setUp();
+    const other = cluster.addPod("web-2", 1);
+    serveEcho(other);
+    cluster.expose("web", VIP, [web], WEB);
+    const open = client.connect(VIP, 80);
+    open.write("before");
+    cluster.run(100);
+    cluster.expose("web", VIP, [other], WEB);
+    open.write("after");
+    cluster.run(100);
+    expect(open.input.match(/pod=web-1/g)).toHaveLength(2);
+    const next = client.connect(VIP, 80);
+    next.write("new");
+    cluster.run(100);
+    expect(next.input).toContain("pod=web-2");
+    const headline =
+      "default/client -> Service 10.254.0.10:80 -> default/web-1; at 0.1 s web-1 is removed and web-2 added: " +
+      "the open connection goes on with web-1, at 0.2 s a new one goes to web-2";
+    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/endpoint-removal.txt");
+  });
+
+  it("UDP stale entry", async () => {
+    const { cluster, client, web } = setUp();
+    const other = cluster.addPod("web-2", 1);
+    serveEcho(other);
+    const dns = { port: 53, targetPort: 8080, protocol: "UDP" } as const;
+    const send = () => {
+      client.sendUdp(VIP, 53, text("name?"), { sport: 45_353 });
+      cluster.run(100);
+    };
+    cluster.expose("dns", VIP, [web], dns);
+    send();
+    cluster.expose("dns", VIP, [other], dns);
+    send();
+    expect(client.datagrams.map(({ from, payload }) => `${from} ${asText(payload).slice(0, 9)}`)).toEqual([
+      `${VIP} pod=web-1`,
+      `${VIP} pod=web-2`,
+    ]);
+    expect(cluster.node(1).proxier.metrics().staleFlowsDeletedTotal).toBe(1);
+    const headline =
+      "default/client, one UDP socket -> Service 10.254.0.10:53 -> default/web-1; at 0.1 s web-1 is replaced by web-2: " +
+      "the conntrack entry is deleted, the next datagram of the same socket is NEW and goes to web-2";
+    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/udp-stale-entry.txt");
+  });
+
+  it("affinity expiry", async () => {
+    const { cluster, client, web } = setUp();
+    const other = cluster.addPod("web-2", 1);
+    serveEcho(other);
+    const timeout = { sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } } };
+    const spec = { sessionAffinity: "ClientIP", ...timeout };
+    cluster.expose("web", VIP, [web, other], { port: 80, targetPort: 8080, protocol: "UDP", spec });
+    const pods = [0, 50, 50, 61].map((pauseSeconds) => {
+      cluster.run(pauseSeconds * 1000);
+      return ask(cluster, client, VIP, 80, "UDP").pod;
+    });
+    expect(pods).toEqual([pods[0], pods[0], pods[0], expect.not.stringMatching(pods[0])]);
+    const headline =
+      "default/client -> Service 10.254.0.10:80/udp with affinity of 60 s: new flows after 55 s go to the same endpoint, " +
+      "each renewing it; one after 66 s goes to the next";
+    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/affinity-expiry.txt");
   });
 });

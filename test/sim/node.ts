@@ -12,7 +12,7 @@ import {
   type TraceSink,
   VNET_HDR_BYTES,
 } from "../../src/datapath/index.js";
-import { Proxier } from "../../src/proxy/index.js";
+import { Proxier, type ProxierOptions } from "../../src/proxy/index.js";
 import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
 import type { VirtualClock } from "./clock.js";
 import { checkFrame } from "./invariants.js";
@@ -35,7 +35,7 @@ export interface NodeConfig {
   readonly bridgeIp: string;
   readonly overlayIp: string;
   readonly bridgeNetfilter: boolean;
-  readonly masqueradeAll: boolean;
+  readonly proxy: Partial<ProxierOptions>;
 }
 
 /** What a port of the node leads to. */
@@ -81,13 +81,17 @@ export class SimNode implements FrameSink {
     };
     this.proxier = new Proxier({
       nodeName: config.name,
+      nodeIp: addresses.nodeIp,
+      podSubnet: addresses.podSubnet,
       podNetwork: addresses.podNetwork,
       serviceNetwork: addresses.serviceNetwork,
-      masqueradeAll: config.masqueradeAll,
       conntrack,
+      connections: { openConnections: (...endpoint) => this.#openConnections(...endpoint) },
+      random,
       onInvalid: (message) => {
         throw new Error(message);
       },
+      ...config.proxy,
     });
     this.datapath = new Datapath({
       name: config.name,
@@ -134,6 +138,14 @@ export class SimNode implements FrameSink {
 
   send(port: number, offset: number, length: number, peer: number): void {
     this.#queued.push({ port, offset, length, peer });
+  }
+
+  /** The slow way: a connection is open until both sides have closed it, a UDP flow while it is remembered. */
+  #openConnections(protocol: number, address: number, port: number): number {
+    return this.datapath
+      .conntrackRecords({ protocol })
+      .filter(({ reply }) => reply.src === address && reply.sport === port)
+      .filter(({ state }) => state !== "TIME_WAIT" && state !== "CLOSE").length;
   }
 
   #batch(): void {

@@ -175,7 +175,7 @@ describe("packet flow, ICMP echo", () => {
 
 describe("packet flow, options", () => {
   it("masquerade-all hides pods from each other behind cluster IPs", () => {
-    const cluster = new Cluster({ masqueradeAll: true });
+    const cluster = new Cluster({ proxy: { masqueradeAll: true } });
     const client = cluster.addPod("client", 1);
     const web = cluster.addPod("web-1", 2);
     serveEcho(web);

@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { balanced, endpoint, proxier, service, slice, synced } from "./objects.js";
+
+const LOCAL = {
+  externalTrafficPolicy: "Local",
+  healthCheckNodePort: 32000,
+  ports: [
+    { name: "p", port: 80 },
+    { name: "q", port: 81 },
+  ],
+};
+const PORTS = [
+  { name: "p", port: 8080 },
+  { name: "q", port: 8081 },
+];
+const WEB = balanced("web", LOCAL, ["203.0.113.9"]);
+const LEAVING = { ready: false, serving: true, terminating: true };
+
+describe("health check node ports (healthcheck/service_health.go)", () => {
+  it("count ready endpoints of this node once, over all ports of the Service", () => {
+    const endpoints = [
+      endpoint("172.16.1.2"),
+      endpoint("172.16.1.3"),
+      endpoint("172.16.1.4", { ready: false }),
+      endpoint("172.16.2.2", {}, "node-2"),
+    ];
+    const from = synced([WEB], [slice("web", endpoints, PORTS)]);
+    expect(from.healthChecks()).toEqual([{ port: 32000, service: "default/web", localReady: 2 }]);
+  });
+
+  it("are there also when the Service has no endpoints, none here", () => {
+    expect(synced([WEB], []).healthChecks()).toEqual([
+      { port: 32000, service: "default/web", localReady: 0 },
+    ]);
+  });
+
+  it("should fail health check node port if there are only terminating endpoints", () => {
+    const from = synced([WEB], [slice("web", [endpoint("172.16.1.2", LEAVING)], PORTS)]);
+    expect(from.healthChecks()).toMatchObject([{ localReady: 0 }]);
+  });
+
+  it.each([
+    ["policy Cluster", balanced("web", { ...LOCAL, externalTrafficPolicy: "Cluster" }, [])],
+    ["type NodePort", service("web", { ...LOCAL, type: "NodePort" })],
+    ["no port given", balanced("web", { ...LOCAL, healthCheckNodePort: undefined }, [])],
+    ["a port that is none", balanced("web", { ...LOCAL, healthCheckNodePort: 70_000 }, [])],
+  ])("are not for %s", (_name, object) => {
+    expect(synced([object], []).healthChecks()).toEqual([]);
+  });
+
+  it("follow their Service: changed, then deleted, in order of name", () => {
+    const other = balanced("api", { ...LOCAL, clusterIP: "10.254.0.11", healthCheckNodePort: 32001 }, []);
+    const from = synced([WEB, other], []);
+    expect(from.healthChecks().map((check) => check.service)).toEqual(["default/api", "default/web"]);
+    from.onServiceUpsert(balanced("web", { ...LOCAL, healthCheckNodePort: 32005 }, []));
+    from.onServiceDelete(other);
+    from.sync(1);
+    expect(from.healthChecks()).toEqual([{ port: 32005, service: "default/web", localReady: 0 }]);
+  });
+});
+
+describe("healthy", () => {
+  it("is false before the first sync, true after it", () => {
+    const from = proxier();
+    expect(from.healthy).toBe(false);
+    from.sync(0);
+    expect(from.healthy).toBe(false);
+    from.onServicesSynced();
+    from.onEndpointSlicesSynced();
+    from.sync(1);
+    expect(from.healthy).toBe(true);
+  });
+
+  it("is false after a sync that failed, until one succeeds", () => {
+    const conntrack = {
+      broken: true,
+      deleteByOriginalDst() {
+        if (this.broken) throw new Error("conntrack is gone");
+        return 0;
+      },
+      deleteByNat: () => 0,
+    };
+    const dns = service("dns", { ports: [{ name: "p", port: 53, protocol: "UDP" }] });
+    const from = synced([dns], [], { conntrack });
+    from.onServiceDelete(dns);
+    expect(() => from.sync(1)).toThrow("conntrack is gone");
+    expect([from.synced, from.healthy]).toEqual([true, false]);
+    conntrack.broken = false;
+    from.sync(2);
+    expect(from.healthy).toBe(true);
+  });
+});
