@@ -47,7 +47,7 @@ npm run --silent build
 
 case $mode in
   demo) exec node dist/cli/main.js demo "$@" ;;
-  bench) exec npx tsx test/bench/main.ts "$@" ;;
+  bench) need iperf3=iperf3 nft=nftables ping=iputils-ping && exec npx tsx test/bench/main.ts "$@" ;;
 esac
 
 # Tools that the tests drive; a test whose tool is missing says so, and in CI that is a failure.

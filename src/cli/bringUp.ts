@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import pc from "picocolors";
 import { abandon, type LabPaths, type Readiness, removeLab, startLab, waitReady } from "../cluster/index.js";
 import { type LabPlan, loadTopology } from "../topology/index.js";
-import { Exit, print } from "./context.js";
+import { CliError, Exit, print } from "./context.js";
 import { followTrace } from "./traceOutput.js";
 
 export interface BringUpOptions {
@@ -19,13 +19,19 @@ export interface BringUpOptions {
   readonly hints?: (plan: LabPlan) => readonly string[];
 }
 
-/** Resolves with the exit code. */
+const LOG_POLL_MS = 250;
+
+/** Resolves with the exit code. Throws what stands in the way; nothing of the lab is left then. */
 export async function bringUp(topology: string, options: BringUpOptions): Promise<number> {
-  const plan = await loadTopology(topology);
+  checkNetns(options.netns);
+  const plan = loadTopology(topology);
   const interrupted = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  // Stays: a second Ctrl-C must not end the clean-up. A terminal that closes ends the lab as well.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => interrupted.abort());
+  process.stderr.on("error", () => {});
   const started = Date.now();
-  note(`lab ${pc.bold(plan.name)} from ${basename(topology)}: ${plan.nodes.length} nodes`);
+  note(`lab ${pc.bold(plan.name)} from ${basename(topology)}: ${count(plan.nodes.length, "node")}`);
   const paths = await startLab(plan, {
     ...(options.netns === undefined ? {} : { netns: options.netns }),
     ...(options.store === undefined ? {} : { store: options.store.split(",") }),
@@ -38,25 +44,36 @@ export async function bringUp(topology: string, options: BringUpOptions): Promis
     state = await waitReady(paths, options.timeout * 1000, progress(interrupted.signal));
   } catch (error) {
     await abandon(paths);
-    if (interrupted.signal.aborted) return Exit.failed;
+    if (interrupted.signal.aborted) throw new CliError("interrupted; everything that was made is removed");
     throw error;
   }
-  const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  if (state.ready) note(`${pc.green("ready")} after ${seconds} s: ${state.nodes} nodes, ${state.pods} pods`);
-  else
-    note(
-      [`${pc.yellow("not ready")} after ${seconds} s:`, ...state.waitingFor.map((line) => `  ${line}`)].join(
-        "\n",
-      ),
-    );
+  tellReadiness(state, Date.now() - started);
   for (const line of options.hints?.(plan) ?? []) print(line);
   if (options.detach) return state.ready ? Exit.ok : Exit.failed;
   await untilInterrupted(paths, interrupted.signal, options.trace ?? plan.options.trace);
   return takeDown(paths, plan.name);
 }
 
+/** The name becomes a file's under /run/netns. */
+function checkNetns(name: string | undefined): void {
+  if (name !== undefined && !/^[\w][\w.-]*$/.test(name))
+    throw new CliError(`--netns ${name}: give a name of letters, digits, "-", "_" and "."`, Exit.usage);
+}
+
+const count = (many: number, what: string): string => `${many} ${what}${many === 1 ? "" : "s"}`;
+
 function note(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+function tellReadiness(state: Readiness, tookMs: number): void {
+  const after = `after ${(tookMs / 1000).toFixed(1)} s`;
+  if (state.ready) {
+    note(`${pc.green("ready")} ${after}: ${count(state.nodes, "node")}, ${count(state.pods, "pod")}`);
+  } else {
+    note(`${pc.yellow("not ready")} ${after}, waiting for:`);
+    for (const line of state.waitingFor) note(`  ${line}`);
+  }
 }
 
 /** One line that is rewritten on a terminal; a line for each change elsewhere. */
@@ -77,27 +94,33 @@ function progress(interrupted: AbortSignal): (now: Readiness) => void {
 async function untilInterrupted(paths: LabPaths, signal: AbortSignal, trace: boolean): Promise<void> {
   note(pc.dim("Ctrl-C takes the lab down"));
   const from = statSync(paths.log, { throwIfNoEntry: false })?.size ?? 0;
-  const stopLog = tail(paths.log, from);
   const following = trace ? followTrace(paths, { signal }) : Promise.resolve();
+  following.catch((error: Error) => note(`the trace ended: ${error.message}`));
   await new Promise<void>((resolve) => {
+    // Gone: `podwire down` in another terminal.
+    const stop = tail(paths.log, from, resolve);
     if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve());
-    // An abort listener does not keep the program alive.
-    const alive = setInterval(() => {}, 1 << 30);
-    signal.addEventListener("abort", () => clearInterval(alive));
+    signal.addEventListener("abort", () => {
+      stop();
+      resolve();
+    });
   });
-  stopLog();
   await following.catch(() => {});
 }
 
-function tail(path: string, from: number): () => void {
+/** Copies what is added to a file to standard error. The timer keeps the program alive. */
+function tail(path: string, from: number, onGone: () => void): () => void {
   let offset = from;
   const timer = setInterval(() => {
-    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    const size = statSync(path, { throwIfNoEntry: false })?.size;
+    if (size === undefined) {
+      clearInterval(timer);
+      return onGone();
+    }
     if (size <= offset) return;
     createReadStream(path, { start: offset, end: size - 1 }).pipe(process.stderr, { end: false });
     offset = size;
-  }, 250);
+  }, LOG_POLL_MS);
   return () => clearInterval(timer);
 }
 

@@ -14,18 +14,21 @@ export function table(header: readonly string[], rows: readonly (readonly string
 
 /** A duration as kubectl shows ages (apimachinery pkg/util/duration): two units at most, coarser as it grows. */
 export function age(sinceMs: number, nowMs: number = Date.now()): string {
-  const seconds = Math.max(0, Math.floor((nowMs - sinceMs) / 1000));
+  const seconds = Math.trunc((nowMs - sinceMs) / 1000);
+  // Clocks may differ by a second; more than that, or no time at all, is no age.
+  if (!(seconds >= -1)) return "<invalid>";
   const minutes = Math.floor(seconds / 60);
   const hours = Math.floor(minutes / 60);
   const days = Math.floor(hours / 24);
+  const years = Math.floor(days / 365);
   const two = (first: number, unit: string, rest: number, restUnit: string) =>
     rest === 0 ? `${first}${unit}` : `${first}${unit}${rest}${restUnit}`;
-  if (seconds < 120) return `${seconds}s`;
+  if (seconds < 120) return `${Math.max(0, seconds)}s`;
   if (minutes < 10) return two(minutes, "m", seconds % 60, "s");
   if (hours < 3) return `${minutes}m`;
   if (hours < 8) return two(hours, "h", minutes % 60, "m");
   if (hours < 48) return `${hours}h`;
   if (days < 8) return two(days, "d", hours % 24, "h");
-  if (days < 365 * 2) return `${days}d`;
-  return two(Math.floor(days / 365), "y", days % 365, "d");
+  if (years < 2) return `${days}d`;
+  return years < 8 ? two(years, "y", days % 365, "d") : `${years}y`;
 }

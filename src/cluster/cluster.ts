@@ -5,29 +5,23 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { startControllers } from "../control/index.js";
-import { type ApiServer, type KubeClient, type Node, StatusError, startApiServer } from "../kube/index.js";
+import { type ApiServer, type KubeClient, StatusError, startApiServer } from "../kube/index.js";
 import {
   connectStore,
   createIfAbsent,
   type Store,
   type StoreServer,
+  StoreUnavailableError,
   startStoreServer,
 } from "../store/index.js";
 import { applyManifests, ManifestError } from "./apply.js";
 import { CLUSTER_ZONE, dnsManifests } from "./dns.js";
-import { routeServices } from "./hostNetwork.js";
 import type { LabPaths } from "./paths.js";
 import { writePidFile } from "./pidfile.js";
-import {
-  flannelConfig,
-  hostTapName,
-  type LabRecord,
-  nodeConfig,
-  readRecord,
-  storeEndpoints,
-} from "./record.js";
+import { flannelConfig, type LabRecord, nodeConfig, readRecord, storeEndpoints } from "./record.js";
 import { askNode, serveExtra } from "./routes.js";
-import { type NodeState, NodeSupervisor } from "./supervisor.js";
+import { readyNodes, ServiceGateway } from "./serviceGateway.js";
+import { NodeSupervisor } from "./supervisor.js";
 
 export type ClusterLog = (level: "info" | "warn" | "error", message: string) => void;
 
@@ -38,7 +32,6 @@ export class ClusterSetupError extends Error {
 
 /** A node without a heartbeat for this long is NotReady. */
 const NODE_GRACE_MS = 4000;
-const GATEWAY_CHECK_MS = 250;
 /** How long manifests wait for all nodes. */
 const NODES_READY_MS = 15_000;
 
@@ -61,14 +54,10 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
   for (const supervisor of supervisors) supervisor.start();
   const server = record.store ? undefined : await startEmbeddedStore(paths, record, log);
   const store = connectStore({ endpoints: [...storeEndpoints(paths, record)] });
-  await createIfAbsent(
-    store,
-    `${record.plan.network.pods.prefix}/config`,
-    Buffer.from(flannelConfig(record.plan)),
-  );
+  await writeFlannelConfig(paths, record, store, log);
   const api = await startApi(paths, record, store, supervisors, log);
   const controllers = startControllers({ client: api.client, log, nodeGraceMs: NODE_GRACE_MS });
-  const gateway = new ServiceGateway(record, supervisors, log);
+  const gateway = new ServiceGateway(record, supervisors, api.client, log);
   log("info", `API server on ${api.address}, store on ${storeEndpoints(paths, record).join(", ")}`);
   await applyOnce(paths, record, api.client);
   return {
@@ -83,9 +72,43 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
   };
 }
 
+/** The first that the store is asked for: a lab that was up waits for it, a new one fails. */
+async function writeFlannelConfig(
+  paths: LabPaths,
+  record: LabRecord,
+  store: Store,
+  log: ClusterLog,
+): Promise<void> {
+  const { prefix } = record.plan.network.pods;
+  for (;;) {
+    try {
+      await createIfAbsent(store, `${prefix}/config`, Buffer.from(flannelConfig(record.plan)));
+      return;
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      if (!existsSync(paths.applied))
+        throw new ClusterSetupError(`${error.message}; start etcd there, or name another with --store`);
+      log("warn", `${error.message}; trying again`);
+    }
+  }
+}
+
 function startEmbeddedStore(paths: LabPaths, record: LabRecord, log: ClusterLog): Promise<StoreServer> {
   const listen = [`unix:${paths.storeSocket}`, ...(record.storeListen ? [record.storeListen] : [])];
-  return startStoreServer({ dir: paths.storeDir, listen, log });
+  return settingUp("the store", startStoreServer({ dir: paths.storeDir, listen, log }));
+}
+
+/** A place that cannot be listened on is the user's to change; starting again would not help. */
+async function settingUp<T>(what: string, starting: Promise<T>): Promise<T> {
+  try {
+    return await starting;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    const isPlace =
+      ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"].includes(code) || /listen/.test((error as Error).message);
+    if (isPlace) throw new ClusterSetupError(`${what} cannot start: ${(error as Error).message}`);
+    throw error;
+  }
 }
 
 async function startApi(
@@ -98,7 +121,7 @@ async function startApi(
   if (!existsSync(paths.token)) writeFileSync(paths.token, randomBytes(32).toString("hex"), { mode: 0o600 });
   const { network } = record.plan;
   let client: KubeClient | undefined;
-  const api = await startApiServer({
+  const starting = startApiServer({
     store,
     serviceNetwork: network.services,
     nodePortRange: network.nodePorts,
@@ -112,6 +135,7 @@ async function startApi(
       return serveExtra({ paths, client, nodes, status }, request, response, url);
     },
   });
+  const api = await settingUp("the API server", starting);
   client = api.client;
   return api;
 }
@@ -152,8 +176,7 @@ async function labStatus(
  * are there first, or the early ones would get all the pods.
  */
 async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient): Promise<void> {
-  const mark = `${paths.record}.applied`;
-  if (existsSync(mark)) return;
+  if (existsSync(paths.applied)) return;
   await nodesReady(client, record.plan.nodes.length);
   try {
     // First, or a Service of the topology may be given the address where everybody expects DNS.
@@ -164,7 +187,7 @@ async function applyOnce(paths: LabPaths, record: LabRecord, client: KubeClient)
       throw new ClusterSetupError(error.message);
     throw error;
   }
-  writeFileSync(mark, "", { mode: 0o600 });
+  writeFileSync(paths.applied, "", { mode: 0o600 });
   rmSync(paths.failure, { force: true });
 }
 
@@ -181,50 +204,7 @@ async function createDns(client: KubeClient, serviceNetwork: string): Promise<vo
 /** Resolves when so many nodes are ready, or when waiting longer would only hide that one never will be. */
 async function nodesReady(client: KubeClient, count: number): Promise<void> {
   for (const until = Date.now() + NODES_READY_MS; Date.now() < until; ) {
-    const { items } = await client.list<Node>("nodes");
-    const ready = items.filter((node) =>
-      node.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True"),
-    );
-    if (ready.length >= count) return;
+    if ((await readyNodes(client)).size >= count) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-/** Keeps the host's route to ClusterIPs on a node that runs: the first one, until it is gone for good. */
-class ServiceGateway {
-  readonly #record: LabRecord;
-  readonly #supervisors: readonly NodeSupervisor[];
-  readonly #log: ClusterLog;
-  readonly #timer: NodeJS.Timeout;
-  #current: string | undefined;
-
-  constructor(record: LabRecord, supervisors: readonly NodeSupervisor[], log: ClusterLog) {
-    this.#record = record;
-    this.#supervisors = supervisors;
-    this.#log = log;
-    this.#timer = setInterval(() => void this.#check(), GATEWAY_CHECK_MS);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-
-  async #check(): Promise<void> {
-    const usable = (state: NodeState) => state.state === "running";
-    const wanted = this.#supervisors.find((supervisor) => usable(supervisor.state))?.state.name;
-    if (!wanted || wanted === this.#current) return;
-    const { plan } = this.#record;
-    const node = plan.nodes.find((candidate) => candidate.name === wanted);
-    if (!node) return;
-    try {
-      await routeServices(plan.network.services, plan.network.host, {
-        nodeIp: node.ip,
-        tap: hostTapName(plan.name, node.name),
-      });
-      if (this.#current) this.#log("info", `ClusterIPs are now reached through ${wanted}`);
-      this.#current = wanted;
-    } catch {
-      // The TAP is not there yet; the next round tries again.
-    }
   }
 }

@@ -22,6 +22,10 @@ export class LabPaths {
   get record(): string {
     return join(this.dir, "lab.json");
   }
+  /** Exists once the topology's manifests are in the store. */
+  get applied(): string {
+    return join(this.dir, "applied");
+  }
   get apiSocket(): string {
     return join(this.dir, "api.sock");
   }

@@ -96,6 +96,8 @@ async function toNode(
     const onward = httpRequest(
       { socketPath: context.paths.node(node).socket, path, method: request.method ?? "GET" },
       (answer) => {
+        // From here on it may take its time: logs are followed.
+        onward.setTimeout(0);
         response.writeHead(answer.statusCode ?? 502, {
           "Content-Type": answer.headers["content-type"] ?? "text/plain",
         });
@@ -103,6 +105,7 @@ async function toNode(
         pipeline(answer, response).then(resolve, resolve);
       },
     );
+    onward.setTimeout(ANSWER_MS, () => onward.destroy(new Error(`no answer within ${ANSWER_MS / 1000} s`)));
     onward.once("error", (error) => reject(new Error(`node ${node} does not answer: ${error.message}`)));
     response.once("close", () => onward.destroy());
     request.pipe(onward);
@@ -133,6 +136,8 @@ export function askNode<T>(paths: LabPaths, node: string, path: string): Promise
 }
 
 const RECONNECT_MS = 500;
+/** How long a node that is asked may take to begin its answer. */
+const ANSWER_MS = 5000;
 
 /** Lines of all nodes as they come; a node that restarts is followed again. */
 function traceAll(context: RouteContext, response: ServerResponse): void {

@@ -3,7 +3,7 @@
  * starts again what died, at once the first time and then with a growing pause.
  */
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { type NodeConfig, NodeExit } from "../node/index.js";
 import { NodePaths } from "./paths.js";
 import { endProcess, findProcesses, isAlive, type ProcessRef, readPidFile, writePidFile } from "./pidfile.js";
@@ -104,22 +104,22 @@ export class NodeSupervisor {
 
   #ended(how: string, code: number | null | undefined): void {
     this.#process = undefined;
-    this.#lastExit = how;
-    if (this.#stopped) return;
     this.#failed = code === NodeExit.config;
+    this.#lastExit = this.#failed ? `${how}: ${this.#lastWords()}` : how;
+    if (this.#stopped) return;
     if (Date.now() - this.#startedAtMs > STEADY_MS) this.#pauseMs = 0;
     // What stands in its way may go: a subnet becomes free, a port is given back.
     const pauseMs = this.#failed ? PAUSE_MAX_MS : this.#pauseMs;
     this.#pauseMs = Math.min(Math.max(pauseMs * 2, PAUSE_MIN_MS), PAUSE_MAX_MS);
     this.#restarts++;
-    const why = this.#failed ? `: it cannot run as configured, see ${this.#paths.log}` : "";
-    this.#onEvent(this.#config.name, `${how}${why}; starting it again${pauseMs ? ` in ${pauseMs} ms` : ""}`);
+    const pause = pauseMs ? ` in ${pauseMs} ms` : "";
+    this.#onEvent(this.#config.name, `${this.#lastExit}; starting it again${pause}`);
     this.#timer = setTimeout(() => this.#spawn(), pauseMs);
   }
-}
 
-/** Node directories that hold a pid file of a running process (also of nodes that are no longer in the plan). */
-export function runningNode(dir: string): ProcessRef | undefined {
-  const paths = new NodePaths(dir);
-  return existsSync(paths.pid) ? readPidFile(paths.pid) : undefined;
+  /** The last line that the node wrote, without time, level and name. */
+  #lastWords(): string {
+    const line = readFileSync(this.#paths.log, "utf8").trim().split("\n").at(-1) ?? "";
+    return line.replace(/^\S+ +\w+ +\S+: /, "");
+  }
 }

@@ -195,18 +195,19 @@ export async function look(paths: LabPaths, client: KubeClient): Promise<Readine
     askApi<{ nodes: NodeState[] }>(paths, "/podwire/v1/status"),
   ]);
   const failed = status.nodes.find((node) => node.state === "failed");
-  if (failed) throw new UpError(nodeFailure(paths, failed.name));
+  if (failed) throw new UpError(`node ${failed.name} cannot run: it ${failed.lastExit}`);
   const planned = record?.plan.nodes.map((node) => node.name) ?? [];
+  const { createdAtMs = 0 } = record ?? {};
   const readyNodes = new Set(
-    nodes.items.filter((node) => isReady(node.status?.conditions)).map((node) => node.metadata?.name),
+    nodes.items.filter((node) => nodeReady(node, createdAtMs)).map((node) => node.metadata?.name),
   );
   const waitingNodes = planned
     .filter((name) => !readyNodes.has(name))
     .map((name) => whyNodeNotReady(paths, name, status.nodes));
-  const waitingPods = pods.items.filter((pod) => !podReady(pod)).map(whyNotReady);
+  const waitingPods = pods.items.filter((pod) => !podReady(pod, createdAtMs)).map(whyNotReady);
   const desired = await missingReplicas(client);
   const waitingFor = [...waitingNodes, ...desired, ...waitingPods];
-  const applied = existsSync(`${paths.record}.applied`);
+  const applied = existsSync(paths.applied);
   return {
     ready: applied && waitingFor.length === 0,
     nodesReady: planned.length - waitingNodes.length,
@@ -237,8 +238,22 @@ function isReady(conditions: readonly { type: string; status: string }[] | undef
   return conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false;
 }
 
-function podReady(pod: Pod): boolean {
-  return pod.status?.phase === "Succeeded" || isReady(pod.status?.conditions);
+/** A store that outlives its labs still holds what an earlier one said: only what was said since then counts. */
+function isSince(time: string | undefined, sinceMs: number): boolean {
+  return time !== undefined && Date.parse(time) >= Math.floor(sinceMs / 1000) * 1000;
+}
+
+function nodeReady({ status }: Node, sinceMs: number): boolean {
+  const ready = status?.conditions?.find((condition) => condition.type === "Ready");
+  return ready?.status === "True" && isSince(ready.lastHeartbeatTime, sinceMs);
+}
+
+function podReady({ status }: Pod, sinceMs: number): boolean {
+  if (status?.phase === "Succeeded") return true;
+  const started = status?.containerStatuses?.every(({ state }) =>
+    isSince(state?.running?.startedAt, sinceMs),
+  );
+  return isReady(status?.conditions) && started === true;
 }
 
 function whyNotReady(pod: Pod): string {
@@ -261,12 +276,6 @@ function whyNodeNotReady(paths: LabPaths, name: string, states: readonly NodeSta
   const state = states.find((one) => one.name === name);
   if (!state?.lastExit) return `node ${name}: has not reported yet`;
   return `node ${name}: ${state.lastExit}, started again ${state.restarts} times; see ${paths.node(name).log}`;
-}
-
-/** The last line that a node wrote before it gave up. */
-function nodeFailure(paths: LabPaths, node: string): string {
-  const log = readFileSync(paths.node(node).log, "utf8").trim().split("\n").at(-1) ?? "";
-  return `node ${node} cannot run: ${log}`;
 }
 
 /** Removes a lab that did not come up. */

@@ -2,7 +2,7 @@
 import type { Node, Pod } from "../kube/index.js";
 import { type Context, type Controller, newQueue, tell } from "./context.js";
 import { isFinished, isNodeReady, withCondition } from "./pods.js";
-import { unlessGone } from "./queue.js";
+import { isStatus, unlessGone } from "./queue.js";
 
 const COMPONENT = "node-controller";
 /** Reason of pod conditions that this controller wrote; only those does it take back. */
@@ -50,12 +50,19 @@ export function startNodeLifecycle(context: Context): Controller {
     const conditions = withCondition(node.status?.conditions, wanted, context.now());
     if (!conditions) return;
     const { name = "" } = node.metadata ?? {};
+    const lost = { ...node, status: { ...node.status, conditions } };
+    await unlessGone(client.update<Node>("nodes", lost, "status")).catch((error: unknown) => {
+      if (!isStatus(error, "Conflict")) restartGrace();
+      throw error;
+    });
     context.log("warn", `node ${name} has not been heard of for ${context.nodeGraceMs / 1000} s`);
     const text = `Node ${name} status is now: NodeNotReady`;
     tell(context, COMPONENT, node, { type: "Normal", reason: "NodeNotReady", message: text });
-    await unlessGone(
-      client.update<Node>("nodes", { ...node, status: { ...node.status, conditions } }, "status"),
-    );
+  }
+
+  /** What we cannot write, no node could either: that the store was away makes none of them silent. */
+  function restartGrace(): void {
+    for (const [name, sign] of signs) signs.set(name, { ...sign, seenAtMs: context.now() });
   }
 
   async function markPods(node: Node, ready: boolean): Promise<void> {

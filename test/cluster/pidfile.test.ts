@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { endProcess, isAlive, readPidFile, writePidFile } from "../../src/cluster/pidfile.js";
+import { endProcess, findProcesses, isAlive, readPidFile, writePidFile } from "../../src/cluster/pidfile.js";
 
 let dir: string;
 let path: string;
@@ -72,4 +72,18 @@ it.each(["", "null", "{", "[]", '{"pid":0,"startTime":"1"}', '{"pid":-1}'])("rea
 
 it("is nobody's when there is none", () => {
   expect(readPidFile(path)).toBeUndefined();
+});
+
+it("finds a process without a pid file by the end of its command line, and no other", async () => {
+  const child = spawn("sh", ["-c", "echo; read -r line", "name", "start", path], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  children.push(child);
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  expect(findProcesses(["start", path]).map(({ pid }) => pid)).toEqual([child.pid]);
+  expect(findProcesses(["tart", path])).toEqual([]);
+  expect(findProcesses(["start"])).toEqual([]);
+  const [found] = findProcesses([path]);
+  await endProcess(found!, 0);
+  expect(findProcesses([path])).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { Node, Pod } from "../../src/kube/index.js";
 import { Cluster, eventually, replicationController, service, settle, VirtualTime } from "./cluster.js";
 
@@ -80,4 +80,21 @@ it("a node that never posted a status is Unknown too", async () => {
   await eventually(async () => {
     expect(await ready(cluster, "n1")).toMatchObject({ status: "Unknown", reason: "NodeStatusNeverUpdated" });
   });
+});
+
+it("that nothing can be written makes no node silent: all get their time again", async () => {
+  const time = new VirtualTime();
+  const cluster = await Cluster.start({ nodes: ["n1"], nodeGraceMs: 4000, now: time.now, timers: time });
+  const away = vi.spyOn(cluster.client, "update").mockRejectedValue(new Error("the store is away"));
+  await time.advance(5000);
+  await eventually(async () => expect(away).toHaveBeenCalled());
+  await settle();
+  away.mockRestore();
+  // The grace began anew when it was over for the first time, at 4 s.
+  await time.advance(2000);
+  await settle();
+  expect((await ready(cluster, "n1"))?.status).toBe("True");
+  expect(cluster.log.join()).not.toContain("has not been heard of");
+  await time.advance(5000);
+  await eventually(async () => expect((await ready(cluster, "n1"))?.status).toBe("Unknown"));
 });

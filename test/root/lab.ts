@@ -103,8 +103,9 @@ export class TestLab {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
         const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
-        const ours = command.includes(this.runDir) || environment.includes("PODWIRE_POD=");
-        return ours ? [command] : [];
+        const [, pod] = /PODWIRE_POD=([^\0]*)/.exec(environment) ?? [];
+        if (pod !== undefined) return [`${command} of pod ${pod}`];
+        return command.includes(this.runDir) ? [command] : [];
       } catch {
         return [];
       }

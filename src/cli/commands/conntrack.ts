@@ -1,73 +1,96 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { askApi } from "../../cluster/index.js";
-import type { ConntrackRecord } from "../../datapath/index.js";
+import type { ConntrackRecord, Tuple } from "../../datapath/index.js";
 import { formatConntrackLine } from "../../observe/index.js";
-import { CliError, Exit, findLab, type Lab, print, printJson } from "../context.js";
+import { formatIpv4, parseIpv4, protocolName } from "../../wire/index.js";
+import { CliError, Exit, findLab, type Lab, outputOption, print, printJson } from "../context.js";
 
 interface ConntrackOptions {
   readonly dump?: boolean;
   readonly delete?: boolean;
   readonly node?: string;
-  readonly proto?: string;
+  readonly proto?: keyof typeof PROTOCOLS;
   readonly origSrc?: string;
   readonly origDst?: string;
-  readonly output: string;
+  readonly output: "text" | "json";
   readonly lab?: string;
 }
 
-const PROTOCOLS: Readonly<Record<string, string>> = { icmp: "1", tcp: "6", udp: "17", sctp: "132" };
+const PROTOCOLS = { icmp: "1", tcp: "6", udp: "17", sctp: "132" } as const;
 
 export function define(command: Command): void {
   command
     .option("-L, --dump", "list connections (the default)")
     .option("-D, --delete", "delete connections; the next packet of each begins anew")
     .option("--node <name>", "of this node (default: of all)")
-    .option("-p, --proto <name>", "tcp, udp, icmp or sctp")
+    .addOption(new Option("-p, --proto <name>", "protocol").choices(Object.keys(PROTOCOLS)))
     .option("-s, --orig-src <address>", "source of the original direction")
     .option("-d, --orig-dst <address>", "destination of the original direction")
-    .option("-o, --output <format>", "text or json", "text")
+    .addOption(outputOption())
     .option("--lab <name>", "name of the lab")
     .action(async (options: ConntrackOptions) => {
+      const query = queryOf(options);
       const lab = findLab(options.lab);
       const known = lab.record.plan.nodes.map((node) => node.name);
       if (options.node && !known.includes(options.node)) {
         throw new CliError(`no node ${options.node} in this lab; these are: ${known.join(", ")}`, Exit.usage);
       }
       const nodes = options.node ? [options.node] : known;
-      if (options.delete) await remove(lab, nodes, options);
-      else await dump(lab, nodes, options);
+      if (options.dump && options.delete) throw new CliError("give -L or -D, not both", Exit.usage);
+      if (options.delete) await remove(lab, nodes, query);
+      else await dump(lab, nodes, query, options.output);
     });
 }
 
-function query(options: ConntrackOptions): string {
+function queryOf({ proto, origSrc, origDst }: ConntrackOptions): string {
   const query = new URLSearchParams();
-  if (options.proto) {
-    const number = PROTOCOLS[options.proto];
-    if (!number)
-      throw new CliError(`--proto ${options.proto}: give ${Object.keys(PROTOCOLS).join(", ")}`, Exit.usage);
-    query.set("protocol", number);
-  }
-  if (options.origSrc) query.set("src", options.origSrc);
-  if (options.origDst) query.set("dst", options.origDst);
+  if (proto) query.set("protocol", PROTOCOLS[proto]);
+  const address = (key: string, flag: string, text: string | undefined) => {
+    if (text === undefined) return;
+    if (parseIpv4(text) === undefined)
+      throw new CliError(`${flag} ${text}: give an IPv4 address`, Exit.usage);
+    query.set(key, text);
+  };
+  address("src", "--orig-src", origSrc);
+  address("dst", "--orig-dst", origDst);
   return query.size > 0 ? `?${query}` : "";
 }
 
-async function dump(lab: Lab, nodes: readonly string[], options: ConntrackOptions): Promise<void> {
-  const path = (node: string) => `/podwire/v1/nodes/${encodeURIComponent(node)}/conntrack${query(options)}`;
+const pathOf = (node: string, query: string): string =>
+  `/podwire/v1/nodes/${encodeURIComponent(node)}/conntrack${query}`;
+
+async function dump(lab: Lab, nodes: readonly string[], query: string, output: string): Promise<void> {
   const all = await Promise.all(
-    nodes.map(async (node) => ({ node, entries: await askApi<ConntrackRecord[]>(lab.paths, path(node)) })),
+    nodes.map(async (node) => ({
+      node,
+      entries: await askApi<ConntrackRecord[]>(lab.paths, pathOf(node, query)),
+    })),
   );
-  if (options.output === "json") return printJson(all);
+  if (output === "json")
+    return printJson(all.map(({ node, entries }) => ({ node, entries: entries.map(readable) })));
   for (const { node, entries } of all) {
     if (nodes.length > 1) print(`# ${node}: ${entries.length} connections`);
     for (const entry of entries) print(formatConntrackLine(entry));
   }
 }
 
-async function remove(lab: Lab, nodes: readonly string[], options: ConntrackOptions): Promise<void> {
+/** A connection with its addresses and protocol as people write them. */
+function readable(entry: ConntrackRecord): object {
+  const tuple = ({ src, dst, sport, dport }: Tuple) => ({
+    src: formatIpv4(src),
+    dst: formatIpv4(dst),
+    sport,
+    dport,
+  });
+  const { protocol, original, reply, ...rest } = entry;
+  return { protocol: protocolName(protocol), original: tuple(original), reply: tuple(reply), ...rest };
+}
+
+async function remove(lab: Lab, nodes: readonly string[], query: string): Promise<void> {
   for (const node of nodes) {
-    const path = `/podwire/v1/nodes/${encodeURIComponent(node)}/conntrack${query(options)}`;
-    const { deleted } = await askApi<{ deleted: number }>(lab.paths, path, { method: "DELETE" });
+    const { deleted } = await askApi<{ deleted: number }>(lab.paths, pathOf(node, query), {
+      method: "DELETE",
+    });
     print(`${node}: ${deleted} flow entries have been deleted.`);
   }
 }

@@ -1,14 +1,17 @@
 import type { Command } from "commander";
+import { type HttpKubeClient, type ResourceInfo, resourceOf, StatusError } from "../../kube/index.js";
 import {
-  type HttpKubeClient,
-  RESOURCES,
-  type ResourceName,
-  resourceOf,
-  StatusError,
-} from "../../kube/index.js";
-import { CliError, Exit, findLab, kubeClient, type Lab, print } from "../context.js";
+  CliError,
+  Exit,
+  findLab,
+  kubeClient,
+  type Lab,
+  labelSelector,
+  print,
+  wholeNumber,
+} from "../context.js";
 import { readManifests } from "../manifests.js";
-import { parseTargets } from "../targets.js";
+import { findResource, parseTargets, typeName } from "../targets.js";
 
 interface DeleteOptions {
   readonly namespace: string;
@@ -17,32 +20,35 @@ interface DeleteOptions {
   readonly all?: boolean;
   readonly wait: boolean;
   readonly force?: boolean;
-  readonly gracePeriod?: string;
+  readonly gracePeriod?: number;
   readonly ignoreNotFound?: boolean;
   readonly lab?: string;
 }
 
 interface Victim {
-  readonly resource: ResourceName;
+  readonly info: ResourceInfo;
   readonly namespace: string | undefined;
   readonly name: string;
 }
 
 const WAIT_MS = 60_000;
+const POLL_MS = 100;
 
 export function define(command: Command): void {
   command
     .argument("[target...]", "pod/NAME | svc NAME ... | pods -l app=web")
     .option("-f, --filename <file...>", "what these manifests name; - for standard input")
     .option("-n, --namespace <name>", "namespace", "default")
-    .option("-l, --selector <labels>", "those with these labels")
+    .option("-l, --selector <labels>", "those with these labels", labelSelector)
     .option("--all", "all of the type in the namespace")
-    .option("--grace-period <seconds>", "time between SIGTERM and SIGKILL")
+    .option("--grace-period <seconds>", "time between SIGTERM and SIGKILL", wholeNumber(0))
     .option("--force", "at once: the same as --grace-period 0")
     .option("--ignore-not-found", "what is not there is no error")
     .option("--no-wait", "return before they are gone")
     .option("--lab <name>", "name of the lab")
     .action(async (words: string[], options: DeleteOptions) => {
+      if ((words.length === 0) === (options.filename === undefined))
+        throw new CliError("what is to be deleted? give TYPE/NAME, TYPE -l LABELS, or -f FILE", Exit.usage);
       const lab = findLab(options.lab);
       const client = kubeClient(lab);
       const victims = options.filename
@@ -53,73 +59,71 @@ export function define(command: Command): void {
     });
 }
 
+/** In reverse: what was made last goes first, and Namespaces last. */
 function named(lab: Lab, files: readonly string[], namespace: string): Victim[] {
-  return readManifests(files, lab, namespace).map(({ object }) => ({
-    resource: resourceOf(object.apiVersion, object.kind),
+  const victims = readManifests(files, lab, namespace).map(({ object }) => ({
+    info: findResource(resourceOf(object.apiVersion, object.kind)),
     namespace: object.metadata.namespace,
     name: object.metadata.name,
   }));
+  return victims.reverse();
 }
 
 async function chosen(
   client: HttpKubeClient,
   words: readonly string[],
-  options: DeleteOptions,
+  { namespace, selector, all }: DeleteOptions,
 ): Promise<Victim[]> {
-  if (words.length === 0)
-    throw new CliError("what is to be deleted? give TYPE/NAME, TYPE -l LABELS, or -f FILE", Exit.usage);
-  const victims: Victim[] = [];
-  for (const { resource, names } of parseTargets(words)) {
-    const namespaced = RESOURCES.find((info) => info.name === resource)?.namespaced ?? true;
-    const namespace = namespaced ? options.namespace : undefined;
-    if (names.length > 0) victims.push(...names.map((name) => ({ resource, namespace, name })));
-    else if (!options.selector && !options.all) {
-      throw new CliError(`which ${resource}? give names, -l LABELS, or --all`, Exit.usage);
-    } else {
-      const labelSelector = options.selector ? { labelSelector: options.selector } : {};
-      const list = await client.list(resource, { ...(namespace ? { namespace } : {}), ...labelSelector });
-      victims.push(...list.items.map((item) => ({ resource, namespace, name: item.metadata?.name ?? "" })));
-    }
-  }
+  const lists = parseTargets(words).map(async ({ info, names }): Promise<Victim[]> => {
+    const place = info.namespaced ? { namespace } : {};
+    if (names.length > 0) return names.map((name) => ({ info, namespace: place.namespace, name }));
+    if (!selector && !all)
+      throw new CliError(`which ${info.name}? give names, -l LABELS, or --all`, Exit.usage);
+    const { items } = await client.list(info.name, {
+      ...place,
+      ...(selector ? { labelSelector: selector } : {}),
+    });
+    return items.map(({ metadata }) => ({ info, namespace: place.namespace, name: metadata?.name ?? "" }));
+  });
+  const victims = (await Promise.all(lists)).flat();
+  if (victims.length === 0) process.stderr.write("No resources found\n");
   return victims;
 }
 
-async function remove(client: HttpKubeClient, victim: Victim, options: DeleteOptions): Promise<void> {
-  const grace = options.force
-    ? 0
-    : options.gracePeriod === undefined
-      ? undefined
-      : Number(options.gracePeriod);
-  if (grace !== undefined && !(Number.isInteger(grace) && grace >= 0)) {
-    throw new CliError(`--grace-period ${options.gracePeriod}: give a whole number of seconds`, Exit.usage);
-  }
+async function remove(
+  client: HttpKubeClient,
+  { info, namespace, name }: Victim,
+  { force, gracePeriod, ignoreNotFound }: DeleteOptions,
+): Promise<void> {
+  const gracePeriodSeconds = force ? 0 : gracePeriod;
   try {
-    await client.delete(
-      victim.resource,
-      victim.namespace,
-      victim.name,
-      grace === undefined ? {} : { gracePeriodSeconds: grace },
-    );
+    const options = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
+    await client.delete(info.name, namespace, name, options);
   } catch (error) {
-    if (options.ignoreNotFound && error instanceof StatusError && error.status.code === 404) return;
+    if (ignoreNotFound && isNotFound(error)) return;
     throw error;
   }
-  const kind = RESOURCES.find((info) => info.name === victim.resource)?.singular ?? victim.resource;
-  print(`${kind} "${victim.name}" deleted`);
+  print(`${typeName(info)} "${name}" deleted`);
 }
+
+const isNotFound = (error: unknown): boolean => error instanceof StatusError && error.status.code === 404;
 
 async function untilGone(client: HttpKubeClient, victims: readonly Victim[]): Promise<void> {
   const left = new Set(victims);
   for (const until = Date.now() + WAIT_MS; left.size > 0 && Date.now() < until; ) {
-    for (const victim of left) {
-      const there = await client.get(victim.resource, victim.namespace, victim.name).then(
-        () => true,
-        () => false,
-      );
-      if (!there) left.delete(victim);
-    }
-    if (left.size > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const victim of left) if (await isGone(client, victim)) left.delete(victim);
+    if (left.size > 0) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   if (left.size > 0)
     throw new CliError(`not gone after ${WAIT_MS / 1000} s: ${[...left].map((one) => one.name).join(", ")}`);
+}
+
+async function isGone(client: HttpKubeClient, { info, namespace, name }: Victim): Promise<boolean> {
+  try {
+    await client.get(info.name, namespace, name);
+    return false;
+  } catch (error) {
+    if (isNotFound(error)) return true;
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { LabPlan } from "../../topology/index.js";
 import { type BringUpOptions, bringUp } from "../bringUp.js";
+import { wholeNumber } from "../context.js";
 
 const TOPOLOGY = fileURLToPath(new URL("../../../topologies/two-nodes.yaml", import.meta.url));
 
@@ -11,7 +12,7 @@ export function define(command: Command): void {
     .option("--netns <name>", "put the whole lab into this network namespace (made if missing)")
     .option("--trace", "print each packet at each node")
     .option("--topology <file>", "another topology", TOPOLOGY)
-    .option("--timeout <seconds>", "how long to wait for pods to be ready", Number, 60)
+    .option("--timeout <seconds>", "how long to wait for pods to be ready", wholeNumber(1), 60)
     .action(async (options: BringUpOptions & { topology: string }) => {
       process.exitCode = await bringUp(options.topology, {
         ...options,

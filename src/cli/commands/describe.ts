@@ -1,39 +1,27 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import {
-  type Endpoints,
-  type Event,
-  type HttpKubeClient,
-  type KubeObject,
-  RESOURCES,
-  type Service,
-} from "../../kube/index.js";
-import { findLab, kubeClient, print } from "../context.js";
+import type { Endpoints, Event, HttpKubeClient, KubeObject, Service } from "../../kube/index.js";
+import { findLab, kubeClient, labelSelector, print } from "../context.js";
 import { age, table } from "../table.js";
 import { parseTargets } from "../targets.js";
-import { fetchTarget } from "./get.js";
-
-interface DescribeOptions {
-  readonly namespace: string;
-  readonly selector?: string;
-  readonly lab?: string;
-}
+import { fetchTarget, type Selection } from "./get.js";
 
 export function define(command: Command): void {
   command
     .argument("<target...>", "pod/NAME | svc NAME ... | nodes")
     .option("-n, --namespace <name>", "namespace", "default")
-    .option("-l, --selector <labels>", "those with these labels")
+    .option("-l, --selector <labels>", "those with these labels", labelSelector)
     .option("--lab <name>", "name of the lab")
-    .action(async (words: string[], options: DescribeOptions) => {
+    .action(async (words: string[], options: Selection & { lab?: string }) => {
+      const targets = parseTargets(words);
       const client = kubeClient(findLab(options.lab));
       const blocks: string[] = [];
-      for (const target of parseTargets(words)) {
-        const kind = RESOURCES.find((info) => info.name === target.resource)?.kind ?? "";
+      for (const target of targets) {
         for (const object of await fetchTarget(client, target, options))
-          blocks.push(await describe(client, kind, object));
+          blocks.push(await describe(client, target.info.kind, object));
       }
-      print(blocks.join("\n\n\n"));
+      if (blocks.length > 0) print(blocks.join("\n\n\n"));
+      else process.stderr.write("No resources found\n");
     });
 }
 

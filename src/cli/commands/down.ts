@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { LabPaths, listLabs, removeLab } from "../../cluster/index.js";
-import { CliError, Exit, print } from "../context.js";
+import { CliError, Exit, noSuchLab, print } from "../context.js";
 
 export function define(command: Command): void {
   command
@@ -26,11 +26,7 @@ function chosen(name: string | undefined, all: boolean): string[] {
   const labs = listLabs();
   if (all) return labs;
   if (name !== undefined) {
-    if (!labs.includes(name))
-      throw new CliError(
-        `no lab ${name} is up${labs.length ? `; these are: ${labs.join(", ")}` : ""}`,
-        Exit.usage,
-      );
+    if (!labs.includes(name)) throw noSuchLab(name, labs);
     return [name];
   }
   if (labs.length > 1) throw new CliError(`which lab? ${labs.join(", ")}, or --all`, Exit.usage);

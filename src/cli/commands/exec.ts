@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { askApi } from "../../cluster/index.js";
 import type { Pod } from "../../kube/index.js";
 import { CliError, findLab, kubeClient, type Lab } from "../context.js";
-import { runInherited, withoutDashes } from "./host.js";
+import { runInherited } from "./host.js";
 
 export function define(command: Command): void {
   command
@@ -13,7 +13,6 @@ export function define(command: Command): void {
     .option("-i, --stdin", "accepted for kubectl's sake: input is always passed")
     .option("-t, --tty", "accepted for kubectl's sake: the terminal is always passed")
     .option("--lab <name>", "name of the lab")
-    .passThroughOptions()
     .addHelpText(
       "after",
       "\nExample: podwire exec web-x7k2p -- curl -s http://web:8080/\nEnds with the command's own exit code.",
@@ -27,7 +26,7 @@ export function define(command: Command): void {
         const lab = findLab(options.lab);
         const spec = await execSpec(lab, options.namespace, pod.replace(/^pods?\//, ""), options.container);
         const env = { ...spec.env, ...(process.env.TERM ? { TERM: process.env.TERM } : {}) };
-        process.exitCode = await runInherited([...spec.enter, ...withoutDashes(words)], env);
+        process.exitCode = await runInherited([...spec.enter, ...words], env);
       },
     );
 }

@@ -1,75 +1,83 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { stringify } from "yaml";
-import { type HttpKubeClient, type KubeObject, RESOURCES, type ResourceName } from "../../kube/index.js";
-import { CliError, Exit, findLab, kubeClient, print, printJson } from "../context.js";
+import type { HttpKubeClient, KubeObject } from "../../kube/index.js";
+import {
+  CliError,
+  Exit,
+  findLab,
+  kubeClient,
+  labelSelector,
+  print,
+  printJson,
+  untilInterrupt,
+} from "../context.js";
 import { printTable } from "../printers.js";
-import { parseTargets, type Target } from "../targets.js";
+import { parseTargets, type Target, typeName } from "../targets.js";
 
-interface GetOptions {
+/** Which objects of a type are meant. */
+export interface Selection {
   readonly namespace: string;
   readonly allNamespaces?: boolean;
   readonly selector?: string;
   readonly fieldSelector?: string;
-  readonly output?: string;
+}
+
+interface GetOptions extends Selection {
+  readonly output?: "wide" | "json" | "yaml" | "name";
   readonly watch?: boolean;
   readonly lab?: string;
 }
-
-const OUTPUTS = ["wide", "json", "yaml", "name"];
 
 export function define(command: Command): void {
   command
     .argument("<target...>", "pods | svc/NAME | rc NAME ... | pods,services | all")
     .option("-n, --namespace <name>", "namespace", "default")
     .option("-A, --all-namespaces", "objects of all namespaces")
-    .option("-l, --selector <labels>", "such as app=web,tier!=cache")
+    .option("-l, --selector <labels>", "such as app=web,tier!=cache", labelSelector)
     .option("--field-selector <fields>", "such as spec.nodeName=node-1")
-    .option("-o, --output <format>", `${OUTPUTS.join(" | ")}`)
+    .addOption(
+      new Option("-o, --output <format>", "instead of a table").choices(["wide", "json", "yaml", "name"]),
+    )
     .option("-w, --watch", "after the list, each change as it comes, until Ctrl-C")
     .option("--lab <name>", "name of the lab")
     .action(async (words: string[], options: GetOptions) => {
-      if (options.output && !OUTPUTS.includes(options.output)) {
-        throw new CliError(`-o ${options.output}: give one of ${OUTPUTS.join(", ")}`, Exit.usage);
-      }
-      const client = kubeClient(findLab(options.lab));
       const targets = parseTargets(words);
+      const client = kubeClient(findLab(options.lab));
       if (options.watch) return watchTarget(client, targets, options);
       const found = await Promise.all(targets.map((target) => fetchTarget(client, target, options)));
-      show(targets, found, options);
+      showAll(targets, found, options);
     });
 }
 
 /** The objects of one target; a name that does not exist is the API server's own NotFound. */
 export async function fetchTarget(
   client: HttpKubeClient,
-  target: Target,
-  options: GetOptions,
+  { info, names }: Target,
+  selection: Selection,
 ): Promise<KubeObject[]> {
-  const namespace = namespaceFor(target.resource, options);
-  if (target.names.length > 0) {
-    return Promise.all(
-      target.names.map((name) => client.get(target.resource, namespace ?? options.namespace, name)),
-    );
+  if (names.length > 0) {
+    return Promise.all(names.map((name) => client.get(info.name, selection.namespace, name)));
   }
-  const list = await client.list(target.resource, {
-    ...(namespace ? { namespace } : {}),
-    ...(options.selector ? { labelSelector: options.selector } : {}),
-    ...(options.fieldSelector ? { fieldSelector: options.fieldSelector } : {}),
-  });
-  const info = RESOURCES.find((one) => one.name === target.resource);
-  return list.items.map((item) => ({
-    apiVersion: info?.apiVersion ?? "v1",
-    kind: info?.kind ?? "",
-    ...item,
-  }));
+  const { items } = await client.list(info.name, query({ info, names }, selection));
+  return items.map((item) => typed({ info }, item));
 }
 
-function namespaceFor(resource: ResourceName, options: GetOptions): string | undefined {
-  const namespaced = RESOURCES.find((info) => info.name === resource)?.namespaced ?? true;
-  return namespaced && !options.allNamespaces ? options.namespace : undefined;
+/** Items of a list do not name their type. */
+function typed({ info }: Pick<Target, "info">, object: KubeObject): KubeObject {
+  return { apiVersion: info.apiVersion, kind: info.kind, ...object };
 }
 
-function show(
+/** What is asked for a list or a watch of the target. */
+function query({ info, names }: Target, selection: Selection): Record<string, string> {
+  const fields = [selection.fieldSelector, names[0] && `metadata.name=${names[0]}`].filter(Boolean).join(",");
+  return {
+    ...(info.namespaced && !selection.allNamespaces ? { namespace: selection.namespace } : {}),
+    ...(selection.selector ? { labelSelector: selection.selector } : {}),
+    ...(fields ? { fieldSelector: fields } : {}),
+  };
+}
+
+function showAll(
   targets: readonly Target[],
   found: readonly (readonly KubeObject[])[],
   options: GetOptions,
@@ -80,38 +88,33 @@ function show(
     const value = single ? all[0] : { apiVersion: "v1", kind: "List", items: all };
     if (options.output === "json") printJson(value);
     else print(stringify(value).trimEnd());
-    return;
+  } else if (all.length > 0) {
+    const blocks = targets.flatMap((target, index) => {
+      const objects = found[index] ?? [];
+      return objects.length === 0 ? [] : [block(target, objects, options, targets.length > 1)];
+    });
+    print(blocks.join(options.output === "name" ? "\n" : "\n\n"));
+  } else if (options.output !== "name") {
+    const everywhere = options.allNamespaces || targets.every(({ info }) => !info.namespaced);
+    const where = everywhere ? "" : ` in ${options.namespace} namespace.`;
+    process.stderr.write(`No resources found${where}\n`);
   }
-  if (options.output === "name") {
-    for (const [index, target] of targets.entries()) {
-      const kind = RESOURCES.find((info) => info.name === target.resource)?.singular ?? target.resource;
-      for (const object of found[index] ?? []) print(`${kind}/${object.metadata?.name}`);
-    }
-    return;
-  }
-  if (all.length === 0) {
-    process.stderr.write(
-      options.allNamespaces
-        ? "No resources found\n"
-        : `No resources found in ${options.namespace} namespace.\n`,
-    );
-    return;
-  }
-  const many = targets.length > 1;
-  const tables = targets.flatMap((target, index) => {
-    const objects = found[index] ?? [];
-    const info = RESOURCES.find((one) => one.name === target.resource);
-    return objects.length === 0
-      ? []
-      : [
-          printTable(target.resource, objects, {
-            wide: options.output === "wide",
-            namespaced: (options.allNamespaces ?? false) && (info?.namespaced ?? true),
-            ...(many && info ? { prefix: info.singular } : {}),
-          }),
-        ];
+}
+
+/** Objects of one type as a table or as names. */
+function block(
+  { info }: Target,
+  objects: readonly KubeObject[],
+  { output, allNamespaces = false }: GetOptions,
+  many: boolean,
+): string {
+  if (output === "name")
+    return objects.map(({ metadata }) => `${typeName(info)}/${metadata?.name}`).join("\n");
+  return printTable(info.name, objects, {
+    wide: output === "wide",
+    namespaced: allNamespaces && info.namespaced,
+    ...(many ? { prefix: typeName(info) } : {}),
   });
-  print(tables.join("\n\n"));
 }
 
 async function watchTarget(
@@ -120,26 +123,27 @@ async function watchTarget(
   options: GetOptions,
 ): Promise<void> {
   const [target] = targets;
-  if (!target || targets.length > 1) throw new CliError("--watch takes one resource type", Exit.usage);
-  const stop = new AbortController();
-  process.once("SIGINT", () => stop.abort());
-  const namespace = namespaceFor(target.resource, options);
-  const select = {
-    ...(namespace ? { namespace } : {}),
-    ...(options.selector ? { labelSelector: options.selector } : {}),
-    ...(target.names[0] ? { fieldSelector: `metadata.name=${target.names[0]}` } : {}),
+  if (!target || targets.length > 1 || target.names.length > 1)
+    throw new CliError("--watch takes one resource type, or one name of it", Exit.usage);
+  const selected = query(target, options);
+  const { items, metadata } = await client.list(target.info.name, selected);
+  let header = true;
+  const show = (objects: readonly KubeObject[]) => {
+    if (options.output === "json" || options.output === "yaml") {
+      for (const one of objects.map((object) => typed(target, object)))
+        if (options.output === "json") printJson(one);
+        else print(`---\n${stringify(one).trimEnd()}`);
+      return;
+    }
+    const lines = block(target, objects, options, false).split("\n");
+    print((header || options.output === "name" ? lines : lines.slice(1)).join("\n"));
+    header = false;
   };
-  const list = await client.list(target.resource, select);
-  const columns = { wide: options.output === "wide", namespaced: options.allNamespaces ?? false };
-  print(printTable(target.resource, list.items, columns));
-  const resourceVersion = list.metadata.resourceVersion ?? "0";
-  for await (const event of client.watch(target.resource, {
-    ...select,
-    resourceVersion,
-    signal: stop.signal,
-  })) {
+  if (items.length > 0) show(items);
+  const resourceVersion = metadata.resourceVersion ?? "0";
+  const watching = { ...selected, resourceVersion, signal: untilInterrupt() };
+  for await (const event of client.watch(target.info.name, watching)) {
     if (event.type === "ERROR") throw new CliError(event.object.message ?? "the watch ended");
-    if (event.type === "BOOKMARK") continue;
-    print(printTable(target.resource, [event.object], columns).split("\n").slice(1).join("\n"));
+    if (event.type !== "BOOKMARK") show([event.object]);
   }
 }

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import type { Command } from "commander";
 import { enterHost } from "../../cluster/index.js";
 import { CliError, findLab } from "../context.js";
@@ -14,13 +15,8 @@ export function define(command: Command): void {
     )
     .action(async (words: string[], options: { lab?: string }) => {
       const { record } = findLab(options.lab);
-      process.exitCode = await runInherited([...enterHost(record.netns), ...withoutDashes(words)]);
+      process.exitCode = await runInherited([...enterHost(record.netns), ...words]);
     });
-}
-
-/** A command line without the `--` that set it apart. */
-export function withoutDashes(words: readonly string[]): readonly string[] {
-  return words[0] === "--" ? words.slice(1) : words;
 }
 
 /** Runs a program on this terminal; resolves with its exit code, 128 + signal when one ended it. */
@@ -29,21 +25,14 @@ export function runInherited(
   env?: Readonly<Record<string, string>>,
 ): Promise<number> {
   const [program = "", ...args] = words;
-  // The terminal sends Ctrl-C to the program as well; ending is its decision.
-  const ignore = () => {};
-  process.on("SIGINT", ignore);
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: "inherit", ...(env ? { env: { ...env } } : {}) });
+    // The terminal sends Ctrl-C to the program as well; ending is its decision.
+    process.on("SIGINT", () => {});
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
     child.once("error", (error: NodeJS.ErrnoException) =>
       reject(error.code === "ENOENT" ? new CliError(`${program}: command not found`, 127) : error),
     );
-    child.once("exit", (code, signal) => {
-      process.off("SIGINT", ignore);
-      resolve(code ?? 128 + (signal ? signalNumber(signal) : 0));
-    });
+    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)));
   });
-}
-
-function signalNumber(signal: NodeJS.Signals): number {
-  return { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 }[signal as string] ?? 0;
 }

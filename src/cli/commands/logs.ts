@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { openApi } from "../../cluster/index.js";
-import { CliError, Exit, findLab } from "../context.js";
+import { findLab, untilInterrupt, wholeNumber } from "../context.js";
 
 interface LogOptions {
   readonly namespace: string;
   readonly container?: string;
   readonly follow?: boolean;
-  readonly tail?: string;
+  readonly tail?: number;
   readonly previous?: boolean;
   readonly lab?: string;
 }
@@ -18,28 +18,24 @@ export function define(command: Command): void {
     .option("-n, --namespace <name>", "namespace", "default")
     .option("-c, --container <name>", "container, when the pod has several")
     .option("-f, --follow", "go on as the log grows, until Ctrl-C")
-    .option("--tail <lines>", "only the last lines")
+    .option("--tail <lines>", "only the last lines", wholeNumber(0))
     .option("-p, --previous", "of the container before its last restart")
     .option("--lab <name>", "name of the lab")
     .action(async (pod: string, container: string | undefined, options: LogOptions) => {
-      if (options.tail !== undefined && !/^\d+$/.test(options.tail)) {
-        throw new CliError(`--tail ${options.tail}: give a whole number of lines`, Exit.usage);
-      }
       const query = new URLSearchParams();
       const chosen = options.container ?? container;
       if (chosen) query.set("container", chosen);
       if (options.follow) query.set("follow", "true");
       if (options.previous) query.set("previous", "true");
-      if (options.tail !== undefined) query.set("tailLines", options.tail);
+      if (options.tail !== undefined) query.set("tailLines", String(options.tail));
       const name = encodeURIComponent(pod.replace(/^pods?\//, ""));
       const path = `/api/v1/namespaces/${encodeURIComponent(options.namespace)}/pods/${name}/log?${query}`;
-      const stop = new AbortController();
-      process.once("SIGINT", () => stop.abort());
-      const answer = await openApi(findLab(options.lab).paths, path, { signal: stop.signal });
+      const signal = untilInterrupt();
+      const answer = await openApi(findLab(options.lab).paths, path, { signal });
       try {
         for await (const chunk of answer) process.stdout.write(chunk as Buffer);
       } catch (error) {
-        if (!stop.signal.aborted) throw error;
+        if (!signal.aborted) throw error;
       }
     });
 }

@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { hostTapName, LabPaths } from "../../cluster/index.js";
 import type { ImageTable, NodeConfig } from "../../node/index.js";
-import { CliError, Exit } from "../context.js";
+import { parseIpv4, parsePrefix } from "../../wire/index.js";
+import { CliError, Exit, wholeNumber } from "../context.js";
 
 interface NodeOptions {
   readonly name: string;
@@ -19,7 +20,7 @@ interface NodeOptions {
   readonly hostIp: string;
   readonly services: string;
   readonly prefix: string;
-  readonly mtu: string;
+  readonly mtu: number;
   readonly images?: string;
 }
 
@@ -40,7 +41,7 @@ export function define(command: Command): void {
     .option("--token-file <file>", "bearer token of the API server")
     .requiredOption("--services <prefix>", "service network, such as 10.254.0.0/16")
     .option("--prefix <key>", "flannel's prefix in the store", "/coreos.com/network")
-    .option("--mtu <bytes>", "MTU of the underlay", "1500")
+    .option("--mtu <bytes>", "MTU of the underlay", wholeNumber(576, 65_535), 1500)
     .option("--images <file>", 'JSON file with the images table: {"NAME": {"command": [...]}}')
     .addHelpText(
       "after",
@@ -62,11 +63,17 @@ function runByHand(options: NodeOptions): Promise<number> {
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? Exit.failed)));
 }
 
-function configOf(options: NodeOptions): NodeConfig {
-  const mtuBytes = Number(options.mtu);
-  if (!(Number.isInteger(mtuBytes) && mtuBytes >= 576 && mtuBytes <= 65_535)) {
-    throw new CliError(`--mtu ${options.mtu}: give bytes from 576 to 65535`, Exit.usage);
+function checkAddresses({ ip, hostIp, underlay, services }: NodeOptions): void {
+  for (const [flag, address] of Object.entries({ "--ip": ip, "--host-ip": hostIp, "--underlay": underlay })) {
+    if (parseIpv4(address) === undefined)
+      throw new CliError(`${flag} ${address}: give an IPv4 address`, Exit.usage);
   }
+  if (parsePrefix(services) === undefined)
+    throw new CliError(`--services ${services}: give a network such as 10.254.0.0/16`, Exit.usage);
+}
+
+function configOf(options: NodeOptions): NodeConfig {
+  checkAddresses(options);
   const api = options.api.startsWith("unix:")
     ? { socketPath: options.api.slice(5) }
     : { baseUrl: options.api };
@@ -79,7 +86,7 @@ function configOf(options: NodeOptions): NodeConfig {
     hostTap: hostTapName(options.lab, options.name),
     hostTapAlias: `podwire:${options.lab}`,
     labels: {},
-    underlay: { address: options.underlay, mtuBytes },
+    underlay: { address: options.underlay, mtuBytes: options.mtu },
     nodenetPort: 8286,
     serviceNetwork: options.services,
     flannelPrefix: options.prefix,

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import type { Command } from "commander";
-import { CliError, Exit, findLab, print, printJson } from "../context.js";
+import { CliError, Exit, findLab, outputOption, print, printJson, wholeNumber } from "../context.js";
 import { type Place, podPlaces } from "../places.js";
 
 interface Result {
@@ -11,11 +11,11 @@ interface Result {
 
 export function define(command: Command): void {
   command
-    .option("-W, --wait <seconds>", "how long to wait for each answer", "2")
-    .option("-o, --output <format>", "text or json", "text")
+    .option("-W, --wait <seconds>", "how long to wait for each answer", wholeNumber(1), 2)
+    .addOption(outputOption())
     .option("--lab <name>", "name of the lab")
     .addHelpText("after", "\nExit code 1 when a pair got no answer.")
-    .action(async (options: { wait: string; output: string; lab?: string }) => {
+    .action(async (options: { wait: number; output: string; lab?: string }) => {
       const places = await podPlaces(findLab(options.lab));
       if (places.length < 2) throw new CliError("fewer than two pods run");
       if (options.output === "text") print("*** Ping: testing reachability between all pods");
@@ -40,8 +40,17 @@ function summary(sent: number, lost: number): string {
   return `*** Results: ${Math.round((100 * lost) / sent)}% dropped (${sent - lost}/${sent} received)`;
 }
 
-function pingOnce(from: Place, to: Place, waitSeconds: string): Promise<Result> {
-  const [program = "", ...args] = [...(from.enter ?? []), "ping", "-n", "-c", "1", "-W", waitSeconds, to.ip];
+function pingOnce(from: Place, to: Place, waitSeconds: number): Promise<Result> {
+  const [program = "", ...args] = [
+    ...(from.enter ?? []),
+    "ping",
+    "-n",
+    "-c",
+    "1",
+    "-W",
+    String(waitSeconds),
+    to.ip,
+  ];
   return new Promise((resolve, reject) => {
     execFile(program, args, (error, stdout) => {
       if (error?.code === "ENOENT")

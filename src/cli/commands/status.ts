@@ -3,7 +3,7 @@ import pc from "picocolors";
 import { askApi, type NodeState } from "../../cluster/index.js";
 import type { OverlayStatus } from "../../overlay/index.js";
 import type { ServicePortStatus } from "../../proxy/index.js";
-import { findLab, print, printJson } from "../context.js";
+import { findLab, outputOption, print, printJson } from "../context.js";
 import { table } from "../table.js";
 
 interface NodeReport {
@@ -32,7 +32,7 @@ export function define(command: Command): void {
   command
     .argument("[lab]", "name of the lab")
     .option("--lab <name>", "the same as an option")
-    .option("-o, --output <format>", "text or json", "text")
+    .addOption(outputOption())
     .action(async (name: string | undefined, options: { lab?: string; output: string }) => {
       const lab = findLab(name ?? options.lab);
       const report = await askApi<LabReport>(lab.paths, "/podwire/v1/status");

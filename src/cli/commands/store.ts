@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { storeEndpoints } from "../../cluster/index.js";
 import { connectStore, type KeyValue, type Store } from "../../store/index.js";
-import { CliError, Exit, findLab, print, printJson } from "../context.js";
+import { CliError, findLab, outputOption, print, printJson, untilInterrupt } from "../context.js";
 
 interface StoreOptions {
   readonly lab?: string;
@@ -10,9 +10,10 @@ interface StoreOptions {
 }
 
 export function define(command: Command): void {
-  const common = (sub: Command) =>
-    sub.option("--lab <name>", "name of the lab").option("-o, --output <format>", "text or json", "text");
-  common(command.command("endpoints"))
+  const common = (sub: Command) => sub.option("--lab <name>", "name of the lab").addOption(outputOption());
+  command
+    .command("endpoints")
+    .option("--lab <name>", "name of the lab")
     .description("where the store answers")
     .action((options: StoreOptions) => {
       const lab = findLab(options.lab);
@@ -39,9 +40,6 @@ export function define(command: Command): void {
 }
 
 async function withStore(options: StoreOptions, act: (store: Store) => Promise<void>): Promise<void> {
-  if (options.output !== "text" && options.output !== "json") {
-    throw new CliError(`-o ${options.output}: give text or json`, Exit.usage);
-  }
   const lab = findLab(options.lab);
   const store = connectStore({ endpoints: [...storeEndpoints(lab.paths, lab.record)] });
   try {
@@ -53,15 +51,14 @@ async function withStore(options: StoreOptions, act: (store: Store) => Promise<v
 
 async function get(store: Store, key: string, options: StoreOptions): Promise<void> {
   const { kvs } = await store.range(key, { prefix: options.prefix ?? false });
+  if (kvs.length === 0) throw new CliError(options.prefix ? `no key begins with ${key}` : `no key ${key}`);
   if (options.output === "json") return printJson(kvs.map(plain));
   for (const kv of kvs) print(`${kv.key}\n${Buffer.from(kv.value).toString()}`);
-  if (kvs.length === 0) process.exitCode = Exit.failed;
 }
 
 async function watch(store: Store, key: string, options: StoreOptions): Promise<void> {
-  const stop = new AbortController();
-  process.once("SIGINT", () => stop.abort());
-  for await (const batch of store.watch(key, { prefix: options.prefix ?? false, signal: stop.signal })) {
+  const signal = untilInterrupt();
+  for await (const batch of store.watch(key, { prefix: options.prefix ?? false, signal })) {
     for (const event of batch.events) {
       if (options.output === "json") print(JSON.stringify({ type: event.type, ...plain(event.kv) }));
       else print(`${event.type.toUpperCase()}\n${event.kv.key}\n${Buffer.from(event.kv.value).toString()}`);

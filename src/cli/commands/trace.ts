@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { CliError, Exit, findLab } from "../context.js";
+import { CliError, Exit, findLab, untilInterrupt, wholeNumber } from "../context.js";
 import { type FollowOptions, followTrace } from "../traceOutput.js";
 
 interface TraceOptions {
@@ -11,7 +11,7 @@ interface TraceOptions {
   readonly verdict?: string[];
   readonly protocol?: string[];
   readonly output: NonNullable<FollowOptions["output"]>;
-  readonly count?: string;
+  readonly count?: number;
   readonly lab?: string;
 }
 
@@ -29,7 +29,7 @@ export function define(command: Command): void {
   several("--verdict <verdict>", "forward, deliver, drop, reject, or such as drop:ttl-exceeded");
   several("--protocol <name>", "tcp, udp, icmp, sctp or a number");
   command
-    .option("-c, --count <lines>", "end after this many lines")
+    .option("-c, --count <packets>", "end after this many packets", wholeNumber(1))
     .addOption(
       new Option("-o, --output <format>", "text, wide (each stage too) or json")
         .choices(["text", "wide", "json"])
@@ -42,16 +42,17 @@ export function define(command: Command): void {
         "\nThe second column is the packet's id, the same on every node: grep for it.",
     )
     .action(async (options: TraceOptions) => {
-      const { lab, output, count, ...filter } = options;
-      if (count !== undefined && !/^[1-9]\d*$/.test(count))
-        throw new CliError(`--count ${count}: give a number of lines`, Exit.usage);
-      const stop = new AbortController();
-      process.once("SIGINT", () => stop.abort());
-      await followTrace(findLab(lab).paths, {
+      const { lab: name, output, count, ...filter } = options;
+      const lab = findLab(name);
+      const known = lab.record.plan.nodes.map((node) => node.name);
+      const unknown = filter.node?.find((node) => !known.includes(node));
+      if (unknown !== undefined)
+        throw new CliError(`no node ${unknown} in this lab; these are: ${known.join(", ")}`, Exit.usage);
+      await followTrace(lab.paths, {
         filter,
         output,
-        signal: stop.signal,
-        ...(count === undefined ? {} : { count: Number(count) }),
+        signal: untilInterrupt(),
+        ...(count === undefined ? {} : { count }),
       });
     });
 }

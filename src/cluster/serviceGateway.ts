@@ -1,0 +1,66 @@
+/** The host's way to ClusterIPs: a route to one of the nodes, whichever runs and is heard of. */
+import type { KubeClient, Node } from "../kube/index.js";
+import type { ClusterLog } from "./cluster.js";
+import { routeServices } from "./hostNetwork.js";
+import { hostTapName, type LabRecord } from "./record.js";
+import type { NodeSupervisor } from "./supervisor.js";
+
+const GATEWAY_CHECK_MS = 250;
+
+/** Names of the nodes that are heard of. */
+export async function readyNodes(client: KubeClient): Promise<ReadonlySet<string | undefined>> {
+  const { items } = await client.list<Node>("nodes");
+  const ready = items.filter((node) =>
+    node.status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True"),
+  );
+  return new Set(ready.map((node) => node.metadata?.name));
+}
+
+/**
+ * Keeps the host's route to ClusterIPs on a node that runs and is heard of. It stays there while that is so: moving it
+ * back would break the connections that it took over.
+ */
+export class ServiceGateway {
+  readonly #record: LabRecord;
+  readonly #supervisors: readonly NodeSupervisor[];
+  readonly #client: KubeClient;
+  readonly #log: ClusterLog;
+  readonly #timer: NodeJS.Timeout;
+  #current: string | undefined;
+
+  constructor(
+    record: LabRecord,
+    supervisors: readonly NodeSupervisor[],
+    client: KubeClient,
+    log: ClusterLog,
+  ) {
+    this.#record = record;
+    this.#supervisors = supervisors;
+    this.#client = client;
+    this.#log = log;
+    this.#timer = setInterval(() => void this.#check(), GATEWAY_CHECK_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #check(): Promise<void> {
+    const { plan } = this.#record;
+    try {
+      const ready = await readyNodes(this.#client);
+      const running = this.#supervisors.map(({ state }) => state).filter(({ state }) => state === "running");
+      const usable = running.map(({ name }) => name).filter((name) => ready.has(name));
+      const node = plan.nodes.find(({ name }) => name === usable[0]);
+      if (!node || (this.#current && usable.includes(this.#current))) return;
+      await routeServices(plan.network.services, plan.network.host, {
+        nodeIp: node.ip,
+        tap: hostTapName(plan.name, node.name),
+      });
+      if (this.#current) this.#log("info", `ClusterIPs are now reached through ${node.name}`);
+      this.#current = node.name;
+    } catch {
+      // The TAP is not there yet, or the store is away; the next round tries again.
+    }
+  }
+}
