@@ -160,7 +160,9 @@ function followNode(paths: LabPaths, node: string, onLine: (line: string) => voi
   };
   const connect = () => {
     current = httpRequest({ socketPath: paths.node(node).socket, path: "/trace" }, (answer) => {
-      createInterface({ input: answer }).on("line", onLine);
+      const lines = createInterface({ input: answer }).on("line", onLine);
+      // The connection broke, or our own reader left: `close` follows and decides.
+      lines.on("error", () => {});
       answer.once("close", again);
     });
     current.once("error", again);
