@@ -6,6 +6,7 @@ import type {
   KubeObject,
   LabelSelector,
   Namespace,
+  NetworkPolicy,
   Node,
   Pod,
   ReplicaSet,
@@ -211,6 +212,12 @@ const events: readonly Column<Event>[] = [
   ["NAME", NAME[1], "wide"],
 ];
 
+const networkpolicies: readonly Column<NetworkPolicy>[] = [
+  NAME,
+  ["POD-SELECTOR", ({ spec }) => selectorText(spec?.podSelector ?? {})],
+  AGE,
+];
+
 const COLUMNS = {
   pods,
   services,
@@ -223,6 +230,7 @@ const COLUMNS = {
   endpointslices,
   namespaces,
   events,
+  networkpolicies,
 } satisfies Record<ResourceName, unknown> as unknown as Record<ResourceName, readonly Column<KubeObject>[]>;
 
 export interface TableOptions {

@@ -21,3 +21,9 @@ export type {
 } from "kubernetes-types/core/v1.d.ts";
 export type { Endpoint, EndpointPort, EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
 export type { LabelSelector, ListMeta, ObjectMeta, OwnerReference } from "kubernetes-types/meta/v1.d.ts";
+export type {
+  IPBlock,
+  NetworkPolicy,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+} from "kubernetes-types/networking/v1.d.ts";

@@ -64,6 +64,7 @@ export const RESOURCES: readonly ResourceInfo[] = [
     subresources: ["status", "scale"],
   }),
   resource("endpointslices", "EndpointSlice", { group: "discovery.k8s.io" }),
+  resource("networkpolicies", "NetworkPolicy", { group: "networking.k8s.io", shortNames: ["netpol"] }),
 ];
 
 const BY_NAME = new Map(RESOURCES.map((info) => [info.name, info]));

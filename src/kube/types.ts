@@ -21,7 +21,8 @@ export type ResourceName =
   | "services"
   | "endpoints"
   | "endpointslices"
-  | "events";
+  | "events"
+  | "networkpolicies";
 
 export interface KubeList<T> {
   readonly apiVersion: string;

@@ -24,7 +24,7 @@ describe("discovery", () => {
   it("names groups, versions and resources", async () => {
     expect((await send("GET", "/api")).json).toMatchObject({ kind: "APIVersions", versions: ["v1"] });
     const groups = (await send("GET", "/apis")).json.groups as { name: string }[];
-    expect(groups.map((group) => group.name)).toEqual(["apps", "discovery.k8s.io"]);
+    expect(groups.map((group) => group.name)).toEqual(["apps", "discovery.k8s.io", "networking.k8s.io"]);
     expect((await send("GET", "/apis/apps")).json).toMatchObject({
       kind: "APIGroup",
       preferredVersion: { groupVersion: "apps/v1" },

@@ -3,6 +3,7 @@ import type { ResourceName } from "../types.js";
 import { EVENT_RULES, NAMESPACE_RULES, NODE_RULES } from "./cluster.js";
 import { ENDPOINT_SLICE_RULES, ENDPOINTS_RULES } from "./endpoints.js";
 import type { KindRules } from "./kind.js";
+import { NETWORK_POLICY_RULES } from "./networkPolicy.js";
 import { POD_RULES } from "./pod.js";
 import { REPLICA_SET_RULES, REPLICATION_CONTROLLER_RULES } from "./replicas.js";
 import { SERVICE_RULES } from "./service.js";
@@ -17,4 +18,5 @@ export const KINDS: Readonly<Record<ResourceName, KindRules>> = {
   endpoints: ENDPOINTS_RULES,
   endpointslices: ENDPOINT_SLICE_RULES,
   events: EVENT_RULES,
+  networkpolicies: NETWORK_POLICY_RULES,
 };

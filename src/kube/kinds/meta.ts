@@ -1,6 +1,6 @@
 /** Validation of metadata, the same for all kinds (apimachinery pkg/api/validation/objectmeta.go). */
 import { labelValue, qualifiedName, type Rule } from "../names.js";
-import type { ObjectMeta } from "../objects.js";
+import type { LabelSelector, ObjectMeta } from "../objects.js";
 import { type FieldError, fieldError } from "../status.js";
 
 const MAX_ANNOTATION_BYTES = 256 * 1024;
@@ -29,6 +29,44 @@ export function validateLabels(
     ...qualifiedName(key).map((why) => fieldError.invalid(field, key, why)),
     ...labelValue(value).map((why) => fieldError.invalid(field, value, why)),
   ]);
+}
+
+/** LabelSelector objects: apimachinery pkg/apis/meta/v1/validation. */
+export function validateLabelSelector(selector: LabelSelector, at: string): FieldError[] {
+  const { matchLabels, matchExpressions = [] } = selector;
+  const expressions = matchExpressions.flatMap(({ key = "", operator, values = [] }, index) => {
+    const field = `${at}.matchExpressions[${index}]`;
+    return [
+      ...validateOperator(operator, values.length, field),
+      ...qualifiedName(key).map((why) => fieldError.invalid(`${field}.key`, key, why)),
+      ...values.flatMap((value, place) =>
+        labelValue(value).map((why) => fieldError.invalid(`${field}.values[${place}]`, value, why)),
+      ),
+    ];
+  });
+  return [...validateLabels(matchLabels, `${at}.matchLabels`), ...expressions];
+}
+
+function validateOperator(operator: string, count: number, field: string): FieldError[] {
+  switch (operator) {
+    case "In":
+    case "NotIn":
+      return count > 0
+        ? []
+        : [fieldError.required(`${field}.values`, "must be specified when `operator` is 'In' or 'NotIn'")];
+    case "Exists":
+    case "DoesNotExist":
+      return count === 0
+        ? []
+        : [
+            fieldError.forbidden(
+              `${field}.values`,
+              "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ),
+          ];
+    default:
+      return [fieldError.invalid(`${field}.operator`, operator, "not a valid selector operator")];
+  }
 }
 
 function validateAnnotations(annotations: ObjectMeta["annotations"]): FieldError[] {

@@ -1,12 +1,12 @@
 /** ReplicationControllers and ReplicaSets (kubernetes pkg/apis/core and pkg/apis/apps: v1 defaults and validation). */
-import { dnsSubdomain, labelValue, qualifiedName } from "../names.js";
+import { dnsSubdomain } from "../names.js";
 import type { LabelSelector, PodTemplateSpec, ReplicaSet, ReplicationController } from "../objects.js";
 import { REPLICA_SET, REPLICATION_CONTROLLER } from "../schemas/core.js";
 import { matchesLabels } from "../selectors.js";
 import { type FieldError, fieldError } from "../status.js";
 import { nonNegative } from "./container.js";
 import type { KindRules } from "./kind.js";
-import { validateLabels } from "./meta.js";
+import { validateLabelSelector, validateLabels } from "./meta.js";
 import { defaultPodSpec, validatePodSpec } from "./pod.js";
 
 const { required, invalid, notSupported } = fieldError;
@@ -80,6 +80,13 @@ function validateReplicas(spec: { replicas?: number; minReadySeconds?: number })
   ];
 }
 
+function validateSelector(selector: LabelSelector, at: string): FieldError[] {
+  const choosesAll = !hasEntries(selector.matchLabels) && !selector.matchExpressions?.length;
+  return choosesAll
+    ? [invalid(at, selector, "empty selector is invalid for deployment")]
+    : validateLabelSelector(selector, at);
+}
+
 /** @param matches the selector, when it is a right one */
 function validateTemplate(
   template: PodTemplateSpec | undefined,
@@ -96,44 +103,4 @@ function validateTemplate(
   const policy = template.spec?.restartPolicy;
   const ends = policy === "OnFailure" || policy === "Never";
   return ends ? [...errors, notSupported(`${at}.spec.restartPolicy`, policy, ["Always"])] : errors;
-}
-
-/** LabelSelector objects: apimachinery pkg/apis/meta/v1/validation. */
-function validateSelector(selector: LabelSelector, at: string): FieldError[] {
-  const { matchLabels, matchExpressions = [] } = selector;
-  if (!hasEntries(matchLabels) && matchExpressions.length === 0)
-    return [invalid(at, selector, "empty selector is invalid for deployment")];
-  const expressions = matchExpressions.flatMap(({ key = "", operator, values = [] }, index) => {
-    const field = `${at}.matchExpressions[${index}]`;
-    return [
-      ...validateOperator(operator, values.length, field),
-      ...qualifiedName(key).map((why) => invalid(`${field}.key`, key, why)),
-      ...values.flatMap((value, place) =>
-        labelValue(value).map((why) => invalid(`${field}.values[${place}]`, value, why)),
-      ),
-    ];
-  });
-  return [...validateLabels(matchLabels, `${at}.matchLabels`), ...expressions];
-}
-
-function validateOperator(operator: string, count: number, field: string): FieldError[] {
-  switch (operator) {
-    case "In":
-    case "NotIn":
-      return count > 0
-        ? []
-        : [required(`${field}.values`, "must be specified when `operator` is 'In' or 'NotIn'")];
-    case "Exists":
-    case "DoesNotExist":
-      return count === 0
-        ? []
-        : [
-            fieldError.forbidden(
-              `${field}.values`,
-              "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            ),
-          ];
-    default:
-      return [invalid(`${field}.operator`, operator, "not a valid selector operator")];
-  }
 }
