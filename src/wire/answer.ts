@@ -89,14 +89,28 @@ export function writeTcpReset(
   ttl: number,
   id: number,
 ): number {
-  const acknowledges = (view.tcpFlags & TcpFlag.ack) !== 0;
-  const seq = acknowledges ? view.tcpAck : 0;
-  const flags = acknowledges ? TcpFlag.rst : TcpFlag.rst | TcpFlag.ack;
-  const ack = acknowledges ? 0 : view.tcpSeq + sequenceLength(view);
   const at = outOffset + ip.IPV4_HEADER_BYTES;
-  writeTcp(out, at, view.dst, view.src, view.dport, view.sport, seq, ack, flags, 0, 0, 0);
+  const { src, dst, sport, dport } = view;
+  writeTcp(out, at, dst, src, dport, sport, resetSeq(view), resetAck(view), resetFlags(view), 0, 0, 0);
   ip.writeIpv4(out, outOffset, TCP_RESET_BYTES, ip.IpProtocol.tcp, view.dst, view.src, ttl, id);
   return TCP_RESET_BYTES;
+}
+
+/** The fields of the reset that refuses a segment: with the number it acknowledges, or acknowledging it. */
+export function resetSeq(view: PacketView): number {
+  return acknowledges(view) ? view.tcpAck : 0;
+}
+
+export function resetAck(view: PacketView): number {
+  return acknowledges(view) ? 0 : view.tcpSeq + sequenceLength(view);
+}
+
+export function resetFlags(view: PacketView): number {
+  return acknowledges(view) ? TcpFlag.rst : TcpFlag.rst | TcpFlag.ack;
+}
+
+function acknowledges(view: PacketView): boolean {
+  return (view.tcpFlags & TcpFlag.ack) !== 0;
 }
 
 /** How much of the sequence space a segment takes: its payload, and one each for SYN and FIN (RFC 9293 §3.4). */

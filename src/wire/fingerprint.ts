@@ -4,8 +4,11 @@
  */
 import { getU32 } from "./bytes.js";
 import { isIcmpError } from "./icmpv4.js";
+import { isIcmpv6Error } from "./icmpv6.js";
 import { IpProtocol } from "./ipv4.js";
+import { ipv6FlowLabel } from "./ipv6.js";
 import { PacketView, ParseError, parseQuotedPacket } from "./packet.js";
+import { parseQuotedIpv6 } from "./packet6.js";
 import { TCP_HEADER_BYTES } from "./tcp.js";
 
 /** How much of the payload counts. An ICMP error quotes 576 − 28 bytes, so at least this much of most packets. */
@@ -14,20 +17,29 @@ const PAYLOAD_BYTES = 64;
 const quoted = new PacketView();
 
 /**
- * The fingerprint of a parsed packet, an unsigned 32-bit number: IP id, protocol, total length, DF and fragment fields;
+ * The fingerprint of a parsed packet, an unsigned 32-bit number: IP id (the flow label of IPv6), protocol, total length, DF and fragment fields;
  * TCP sequence numbers, flags, window and options, or ICMP type, code and sequence number; up to 64 bytes of payload.
  * For ICMP errors the same of the packet they quote instead of the payload, which holds addresses and ports.
  */
 export function packetFingerprint(bytes: Uint8Array, view: PacketView): number {
   let hash = mixHeaders(0, bytes, view);
-  if (view.protocol === IpProtocol.icmp && isIcmpError(view.icmpType) && view.fragmentOffset === 0) {
-    if (parseQuotedPacket(bytes, view, quoted) === ParseError.ok) {
+  if (quotes(view)) {
+    const parse = view.version === 4 ? parseQuotedPacket : parseQuotedIpv6;
+    if (parse(bytes, view, quoted) === ParseError.ok) {
       hash = mixPayload(mixHeaders(hash, bytes, quoted), bytes, quoted);
     }
   } else {
     hash = mixPayload(hash, bytes, view);
   }
   return finish(hash);
+}
+
+/** Whether the packet is an ICMP error. */
+function quotes({ version, protocol, icmpType, fragmentOffset }: PacketView): boolean {
+  if (fragmentOffset !== 0) return false;
+  return version === 4
+    ? protocol === IpProtocol.icmp && isIcmpError(icmpType)
+    : protocol === IpProtocol.icmpv6 && isIcmpv6Error(icmpType);
 }
 
 /** Eight hex digits. */
@@ -37,9 +49,10 @@ export function formatFingerprint(fingerprint: number): string {
 
 function mixHeaders(start: number, bytes: Uint8Array, view: PacketView): number {
   let hash = mix(start, (view.id << 16) | view.l3Length);
+  if (view.version === 6) hash = mix(hash, ipv6FlowLabel(bytes, view.l3Offset) ^ view.id);
   const fragment = (view.fragmentOffset << 2) | (view.moreFragments << 1) | view.dontFragment;
   hash = mix(hash, (view.protocol << 24) | fragment);
-  if (view.protocol === IpProtocol.icmp) {
+  if (view.protocol === IpProtocol.icmp || view.protocol === IpProtocol.icmpv6) {
     return mix(hash, (view.icmpType << 24) | (view.icmpCode << 16) | view.icmpSeq);
   }
   if (view.protocol !== IpProtocol.tcp) return hash;

@@ -22,7 +22,7 @@ const END_OF_OPTIONS = 0;
 const NO_OPERATION = 1;
 
 /** Protocol numbers (IANA protocol-numbers). */
-export const IpProtocol = { icmp: 1, tcp: 6, udp: 17, sctp: 132 } as const;
+export const IpProtocol = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 export type IpProtocol = (typeof IpProtocol)[keyof typeof IpProtocol];
 
 /** The lower-case name of a protocol, or its number as text. */
@@ -30,6 +30,7 @@ export function protocolName(protocol: number): string {
   if (protocol === IpProtocol.tcp) return "tcp";
   if (protocol === IpProtocol.udp) return "udp";
   if (protocol === IpProtocol.icmp) return "icmp";
+  if (protocol === IpProtocol.icmpv6) return "icmpv6";
   return protocol === IpProtocol.sctp ? "sctp" : String(protocol);
 }
 

@@ -1,4 +1,7 @@
-/** Parsing of whole IPv4 packets: every length is checked once here, so that all getters can go unchecked. */
+/**
+ * Parsing of whole packets: every length is checked once here, so that all getters can go unchecked. IPv4 headers are
+ * read here, IPv6 headers in packet6.ts; what is behind them is the same for both.
+ */
 import { getU16 } from "./bytes.js";
 import { checksum, foldSum, pseudoHeaderSum, sumWords } from "./checksum.js";
 import {
@@ -10,7 +13,9 @@ import {
   ICMP_SEQ,
   ICMP_TYPE,
 } from "./icmpv4.js";
+import { hasIcmpv6Id } from "./icmpv6.js";
 import * as ip from "./ipv4.js";
+import { ipv6PseudoHeaderSum } from "./ipv6.js";
 import * as tcp from "./tcp.js";
 import { UDP_CHECKSUM, UDP_DPORT, UDP_HEADER_BYTES, UDP_SPORT, udpLength } from "./udp.js";
 
@@ -30,6 +35,8 @@ export const ParseError = {
   truncatedTransport: 8,
   badTcpHeaderLength: 9,
   badUdpLength: 10,
+  /** UDP over IPv6 without a checksum. */
+  missingChecksum: 11,
 } as const;
 export type ParseError = (typeof ParseError)[keyof typeof ParseError];
 
@@ -45,9 +52,11 @@ const ERROR_NAMES: readonly string[] = [
   "truncated-transport",
   "bad-tcp-header-length",
   "bad-udp-length",
+  "missing-checksum",
 ];
 
-const MAX_PACKET_BYTES = 65535;
+/** Of IPv4; IPv6's is 40 bytes longer, but none so long comes from a link. */
+export const MAX_PACKET_BYTES = 65535;
 /** What an ICMP error must quote behind the IP header at least (RFC 792). */
 const QUOTED_BYTES = 8;
 
@@ -61,6 +70,8 @@ export function parseErrorName(code: ParseError): string {
  * Fields of another protocol, and those of a non-first fragment's L4 header, are 0.
  */
 export class PacketView {
+  /** 4 or 6. The addresses of IPv6 stay in the bytes. */
+  version = 4;
   /** Start of the IP header, and the IP total length. */
   l3Offset = 0;
   l3Length = 0;
@@ -120,16 +131,7 @@ export function parseIpv4Packet(
   if (verifyChecksum && checksum(bytes, offset, view.headerLength) !== 0) return ParseError.badHeaderChecksum;
   if (!ip.ipv4OptionsAreValid(bytes, offset, view.headerLength)) return ParseError.badOptions;
   if (view.fragmentOffset !== 0) return ParseError.ok;
-  switch (view.protocol) {
-    case ip.IpProtocol.tcp:
-      return parseTcp(bytes, view);
-    case ip.IpProtocol.udp:
-      return parseUdp(bytes, view);
-    case ip.IpProtocol.icmp:
-      return parseIcmp(bytes, view);
-    default:
-      return ParseError.ok;
-  }
+  return view.protocol === ip.IpProtocol.icmp ? parseIcmp(bytes, view) : parseTransport(bytes, view);
 }
 
 /**
@@ -147,9 +149,8 @@ export function parseEmbeddedIpv4(
   if (error !== ParseError.ok) return error;
   if (view.fragmentOffset !== 0) return ParseError.ok;
   if (view.l4Length < QUOTED_BYTES) return ParseError.truncatedTransport;
-  if (view.protocol === ip.IpProtocol.tcp) readQuotedTcp(bytes, view);
-  if (view.protocol === ip.IpProtocol.udp) readUdp(bytes, view);
   if (view.protocol === ip.IpProtocol.icmp) parseIcmp(bytes, view);
+  else parseQuotedTransport(bytes, view);
   return ParseError.ok;
 }
 
@@ -166,10 +167,13 @@ export function transportChecksumIsValid(bytes: Uint8Array, view: PacketView): b
   const { l4Offset, protocol } = view;
   if (protocol === ip.IpProtocol.icmp) return checksum(bytes, l4Offset, view.l4Length) === 0;
   const isUdp = protocol === ip.IpProtocol.udp;
-  if (!isUdp && protocol !== ip.IpProtocol.tcp) return true;
+  if (!isUdp && protocol !== ip.IpProtocol.tcp && protocol !== ip.IpProtocol.icmpv6) return true;
   if (isUdp && getU16(bytes, l4Offset + UDP_CHECKSUM) === 0) return true;
   const length = isUdp ? udpLength(bytes, l4Offset) : view.l4Length;
-  const pseudo = pseudoHeaderSum(view.src, view.dst, protocol, length);
+  const pseudo =
+    view.version === 4
+      ? pseudoHeaderSum(view.src, view.dst, protocol, length)
+      : ipv6PseudoHeaderSum(bytes, view.l3Offset, protocol, length);
   return foldSum(sumWords(bytes, l4Offset, length, pseudo)) === 0xffff;
 }
 
@@ -182,6 +186,7 @@ function parseHeader(bytes: Uint8Array, offset: number, length: number, view: Pa
   if (headerLength > length) return ParseError.truncated;
   const totalLength = ip.ipv4TotalLength(bytes, offset);
   if (totalLength < headerLength) return ParseError.badTotalLength;
+  view.version = 4;
   view.l3Offset = offset;
   view.l3Length = totalLength;
   view.headerLength = headerLength;
@@ -199,7 +204,8 @@ function parseHeader(bytes: Uint8Array, offset: number, length: number, view: Pa
   return view.fragmentOffset + totalLength > MAX_PACKET_BYTES ? ParseError.badFragment : ParseError.ok;
 }
 
-function clearTransport(view: PacketView, l4Offset: number, l4Length: number): void {
+/** Sets where L4 begins and how much of it is there, and clears all fields behind. */
+export function clearTransport(view: PacketView, l4Offset: number, l4Length: number): void {
   view.l4Offset = l4Offset;
   view.l4Length = l4Length;
   view.sport = 0;
@@ -215,6 +221,18 @@ function clearTransport(view: PacketView, l4Offset: number, l4Length: number): v
   view.icmpSeq = 0;
   view.payloadOffset = l4Offset;
   view.payloadLength = l4Length;
+}
+
+/** Reads the header of TCP and UDP, in place behind an IP header of either version. */
+export function parseTransport(bytes: Uint8Array, view: PacketView): ParseError {
+  if (view.protocol === ip.IpProtocol.tcp) return parseTcp(bytes, view);
+  return view.protocol === ip.IpProtocol.udp ? parseUdp(bytes, view) : ParseError.ok;
+}
+
+/** The same of a packet that an ICMP error quotes, of which at least 8 bytes behind the IP header are there. */
+export function parseQuotedTransport(bytes: Uint8Array, view: PacketView): void {
+  if (view.protocol === ip.IpProtocol.tcp) readQuotedTcp(bytes, view);
+  if (view.protocol === ip.IpProtocol.udp) readUdp(bytes, view);
 }
 
 function parseTcp(bytes: Uint8Array, view: PacketView): ParseError {
@@ -273,12 +291,13 @@ function readUdp(bytes: Uint8Array, view: PacketView): void {
   view.payloadLength = Math.max(length - UDP_HEADER_BYTES, 0);
 }
 
-function parseIcmp(bytes: Uint8Array, view: PacketView): ParseError {
+/** Reads the header of ICMP or ICMPv6, which look alike. */
+export function parseIcmp(bytes: Uint8Array, view: PacketView): ParseError {
   const at = view.l4Offset;
   if (view.l4Length < ICMP_HEADER_BYTES) return ParseError.truncatedTransport;
   view.icmpType = bytes[at + ICMP_TYPE];
   view.icmpCode = bytes[at + ICMP_CODE];
-  if (hasIcmpId(view.icmpType)) {
+  if (view.version === 4 ? hasIcmpId(view.icmpType) : hasIcmpv6Id(view.icmpType)) {
     view.icmpId = getU16(bytes, at + ICMP_ID);
     view.icmpSeq = getU16(bytes, at + ICMP_SEQ);
   }

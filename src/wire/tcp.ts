@@ -117,6 +117,23 @@ export function writeTcp(
   payloadLength: number,
 ): void {
   const length = TCP_HEADER_BYTES + optionsLength + payloadLength;
+  writeTcpHeader(bytes, offset, sport, dport, seq, ack, flags, window, optionsLength);
+  const sum = sumWords(bytes, offset, length, pseudoHeaderSum(src, dst, IpProtocol.tcp, length));
+  setU16(bytes, offset + TCP_CHECKSUM, foldSum(sum) ^ 0xffff);
+}
+
+/** Writes the first 20 bytes of a header with a checksum of 0. */
+export function writeTcpHeader(
+  bytes: Uint8Array,
+  offset: number,
+  sport: number,
+  dport: number,
+  seq: number,
+  ack: number,
+  flags: number,
+  window: number,
+  optionsLength: number,
+): void {
   setU16(bytes, offset + TCP_SPORT, sport);
   setU16(bytes, offset + TCP_DPORT, dport);
   setU32(bytes, offset + SEQ, seq);
@@ -126,6 +143,4 @@ export function writeTcp(
   setU16(bytes, offset + WINDOW, window);
   setU16(bytes, offset + TCP_CHECKSUM, 0);
   setU16(bytes, offset + URGENT, 0);
-  const sum = sumWords(bytes, offset, length, pseudoHeaderSum(src, dst, IpProtocol.tcp, length));
-  setU16(bytes, offset + TCP_CHECKSUM, foldSum(sum) ^ 0xffff);
 }

@@ -73,6 +73,7 @@ describe("parsing", () => {
     expect(parse(tcp, view)).toBe(ParseError.ok);
     expect(fieldsOf(view)).toEqual({
       ...{
+        version: 4,
         l3Offset: 0,
         l3Length: 47,
         headerLength: 20,
