@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sets everything up on a fresh Debian or Ubuntu VM, then runs the demo, the tests or the bench: what `npm run demo`,
-# `npm test` and `npm run bench` call. Plain sh, because nothing is installed yet when it starts.
+# Sets everything up on a fresh Debian or Ubuntu VM, then runs the demo, the tests, the bench or the conformance cases: what
+# `npm run demo`, `npm test`, `npm run bench` and `npm run conformance` call. Plain sh, because nothing is installed yet when it starts.
 set -eu
 cd "$(dirname "$0")/../.."
-mode=${1:?demo, test or bench}
+mode=${1:?demo, test, bench or conformance}
 shift
 
 say() { printf '%s\n' "podwire: $*" >&2; }
@@ -53,9 +53,19 @@ esac
 # Tools that the tests drive; a test whose tool is missing says so, and in CI that is a failure.
 need curl=curl ping=iputils-ping nc=netcat-openbsd iperf3=iperf3 dig=dnsutils traceroute=traceroute socat=socat \
   tcpdump=tcpdump tshark=tshark etcd=etcd-server etcdctl=etcd-client kubectl=kubernetes-client ethtool=ethtool || true
-npm run --silent check
+# Runs the tests and leaves a report of them.
+run_tests() { npx vitest run --reporter=default --reporter=json --outputFile.json=node_modules/.vitest-report.json "$@"; }
 status=0
-npx vitest run --reporter=default --reporter=json --outputFile.json=node_modules/.vitest-report.json "$@" || status=$?
+
+# Tests that prove a case of Kubernetes' own carry its name; docs/conformance.md is made from how they end.
+if [ "$mode" = conformance ]; then
+  run_tests --testNamePattern '\[sig-network\]' "$@" || status=1
+  npx tsx test/conformance/main.ts write || status=1
+  exit "$status"
+fi
+
+npm run --silent check
+run_tests "$@" || status=$?
 node -e '
   const report = JSON.parse(require("node:fs").readFileSync("node_modules/.vitest-report.json", "utf8"));
   const skipped = report.numPendingTests + report.numTodoTests;
@@ -65,4 +75,6 @@ node -e '
   const unrun = process.env.CI ? skipped : 0;
   process.exitCode = failed || unrun || report.numPassedTests === 0 ? 1 : 0;
 ' || status=1
+# A run of a part cannot tell about all cases.
+[ $# -gt 0 ] || npx tsx test/conformance/main.ts check || status=1
 exit "$status"

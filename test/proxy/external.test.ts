@@ -26,7 +26,7 @@ const CLIENT = { src: "198.51.100.4", inKind: PortKind.host };
 const at = (dst: string, more: Partial<Asked> = {}): Asked => ({ dst, dport: 80, ...CLIENT, ...more });
 
 describe("external IPs", () => {
-  it("should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node", () => {
+  it("[sig-network] Services should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node", () => {
     const from = synced([service("web", { externalIPs: ["192.0.2.7", "192.0.2.8"] })], [SLICE]);
     expect([pick(from, at("192.0.2.7")), pick(from, at("192.0.2.8"))]).toEqual([ENDPOINT, ENDPOINT]);
     expect(decide(from, at("192.0.2.7"))?.masquerade).toBe(true);
@@ -97,7 +97,7 @@ describe("load balancer addresses", () => {
     expect(pick(from, at("203.0.113.9"))).toBe(ENDPOINT);
   });
 
-  it("should serve endpoints on same port and different protocol for internal traffic on Type LoadBalancer", () => {
+  it("[sig-network] Services should serve endpoints on same port and different protocol for internal traffic on Type LoadBalancer", () => {
     const ports = [
       { name: "tcp", port: 80 },
       { name: "udp", port: 80, protocol: "UDP" },
@@ -144,7 +144,7 @@ describe("loadBalancerSourceRanges", () => {
     ["ranges of the other family only", ["2001:db8::/32"], "198.51.100.4", ENDPOINT],
   ];
   it.each(rows)(
-    "should only allow access from service loadbalancer source ranges: %s",
+    "[sig-network] LoadBalancers should only allow access from service loadbalancer source ranges: %s",
     (_name, ranges, src, expected) => {
       expect(pick(made(ranges), at(VIP, { src }))).toBe(expected);
     },

@@ -34,7 +34,7 @@ describe("health check node ports (healthcheck/service_health.go)", () => {
     ]);
   });
 
-  it("should fail health check node port if there are only terminating endpoints", () => {
+  it("[sig-network] Services should fail health check node port if there are only terminating endpoints", () => {
     const from = synced([WEB], [slice("web", [endpoint("172.16.1.2", LEAVING)], PORTS)]);
     expect(from.healthChecks()).toMatchObject([{ localReady: 0 }]);
   });

@@ -140,7 +140,7 @@ describe("topology", () => {
     ["172.16.2.2", "b"],
   ];
 
-  it("should route traffic to an endpoint that is close to the client: zone (PreferClose, PreferSameZone)", () => {
+  it("[sig-network] Traffic Distribution should route traffic to an endpoint in the same zone when using PreferClose: zone (PreferClose, PreferSameZone)", () => {
     expect(seen(synced([service("web")], [slices(BOTH)], { zone: "b" }), 2)).toBe("2.2 2.2");
     expect(seen(synced([service("web")], [slices(BOTH)]), 2)).toBe("1.2 2.2");
   });
@@ -202,7 +202,7 @@ describe("detect-local modes", () => {
 });
 
 describe("SCTP", () => {
-  it("should allow creating a basic SCTP service with pod and endpoints", () => {
+  it("[sig-network] Services should allow creating a basic SCTP service with pod and endpoints", () => {
     const sctp = service("sig", {
       type: "NodePort",
       ports: [{ name: "p", port: 3868, nodePort: 30868, protocol: "SCTP" }],

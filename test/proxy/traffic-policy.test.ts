@@ -51,13 +51,13 @@ describe("internalTrafficPolicy", () => {
   const rows: [name: string, policy: Policy, endpoints: ReturnType<typeof endpoint>[], expected: string][] = [
     ["Cluster, endpoint elsewhere", "Cluster", [there()], "there keep"],
     [
-      "should respect internalTrafficPolicy=Local Pod to Pod: same node",
+      "[sig-network] Services should respect internalTrafficPolicy=Local Pod to Pod: same node",
       "Local",
       [here(), there()],
       "here keep",
     ],
     [
-      "should respect internalTrafficPolicy=Local Pod to Pod: other node",
+      "[sig-network] Services should respect internalTrafficPolicy=Local Pod to Pod: other node",
       "Local",
       [there()],
       "DROP no-local-endpoints",
@@ -65,13 +65,13 @@ describe("internalTrafficPolicy", () => {
     ["Local, no endpoints anywhere", "Local", [], "REJECT no-endpoints"],
     ["Local, none usable anywhere", "Local", [here(UNREADY), there(LEFT)], "REJECT no-endpoints"],
     [
-      "should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster",
+      "[sig-network] Services should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster",
       "Cluster",
       [there(LEAVING)],
       "there keep",
     ],
     [
-      "should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local",
+      "[sig-network] Services should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local",
       "Local",
       [here(LEAVING), there()],
       "here keep",
@@ -133,13 +133,13 @@ describe.each([
     ["Local, none usable", "Local", [here(UNREADY), there(LEFT)], ...three("REJECT no-endpoints")],
     ["Cluster, no endpoints", "Cluster", [], ...three("REJECT no-endpoints")],
     [
-      "should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster",
+      "[sig-network] Services should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster",
       "Cluster",
       [there(LEAVING)],
       ...three("there masq"),
     ],
     [
-      "should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local",
+      "[sig-network] Services should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local",
       "Local",
       [here(LEAVING), there()],
       "here keep",
@@ -169,7 +169,7 @@ describe("traffic policies", () => {
     expect(outcome(from, { ...NODE_PORT, ...POD })).toBe("there keep");
   });
 
-  it("should handle updates to ExternalTrafficPolicy field", () => {
+  it("[sig-network] LoadBalancers ExternalTrafficPolicy: Local should handle updates to ExternalTrafficPolicy field", () => {
     const make = (policy: Policy) =>
       service("web", {
         type: "NodePort",

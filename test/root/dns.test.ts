@@ -130,7 +130,7 @@ describe("[sig-network] DNS", () => {
     ).toHaveLength(2);
   });
 
-  it("should provide DNS for pods for Hostname and Subdomain [Conformance]", async () => {
+  it("should provide DNS for pods for Hostname [Conformance]; [sig-network] DNS should provide DNS for pods for Subdomain [Conformance]", async () => {
     expect(await short(under("db-1.db.default"))).toEqual(["172.16.2.5"]);
     expect(await short("-x", "172.16.2.5")).toEqual([`${under("db-1.db.default")}.`]);
     expect(await short(`172-16-2-5.default.pod.${ZONE}`)).toEqual(["172.16.2.5"]);

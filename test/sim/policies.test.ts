@@ -35,7 +35,7 @@ function seen(cluster: Cluster, from: Station, dst: string, port: number): strin
 }
 
 describe("internalTrafficPolicy", () => {
-  it("should respect internalTrafficPolicy=Local Pod to Pod: same node answers, other node times out", () => {
+  it("[sig-network] Services should respect internalTrafficPolicy=Local Pod to Pod: same node answers, other node times out", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([webs[0]], { spec: { internalTrafficPolicy: "Local" } });
     expect(seen(cluster, clients[0], VIP, 80)).toBe(`web-1 saw ${clients[0].ip}`);
@@ -60,7 +60,7 @@ describe("internalTrafficPolicy", () => {
 });
 
 describe("externalTrafficPolicy", () => {
-  it("should work for type=NodePort, should only target nodes with endpoints: the client's address is kept, nodes without endpoint are silent", () => {
+  it("[sig-network] LoadBalancers ExternalTrafficPolicy: Local should work for type=NodePort; [sig-network] LoadBalancers ExternalTrafficPolicy: Local should only target nodes with endpoints: the client's address is kept, nodes without endpoint are silent", () => {
     const { cluster, webs, expose } = setUp();
     expose([webs[1]], { spec: LOCAL });
     expect(seen(cluster, cluster.host, NODE[2], 30080)).toBe(`web-2 saw ${HOST_IP}`);
@@ -69,7 +69,7 @@ describe("externalTrafficPolicy", () => {
     expect(seen(cluster, cluster.host, NODE[1], 30080)).toBe("refused");
   });
 
-  it("should work from pods: on its own node a pod reaches all endpoints with its own address", () => {
+  it("[sig-network] LoadBalancers ExternalTrafficPolicy: Local should work from pods: on its own node a pod reaches all endpoints with its own address", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([webs[1]], { spec: LOCAL });
     expect(seen(cluster, clients[0], NODE[1], 30080)).toBe(`web-2 saw ${clients[0].ip}`);
@@ -78,7 +78,7 @@ describe("externalTrafficPolicy", () => {
     expect(seen(cluster, clients[0], NODE[3], 30080)).toBe("silence");
   });
 
-  it("should handle updates to ExternalTrafficPolicy field", () => {
+  it("[sig-network] LoadBalancers ExternalTrafficPolicy: Local should handle updates to ExternalTrafficPolicy field", () => {
     const { cluster, webs, expose } = setUp();
     const path = () => seen(cluster, cluster.host, NODE[1], 30080);
     expose([webs[1]]);
@@ -105,19 +105,19 @@ describe("externalTrafficPolicy", () => {
 describe("terminating endpoints", () => {
   const leaving = (pod: Station) => ({ pod, conditions: LEAVING });
 
-  it("should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster", () => {
+  it("[sig-network] Services should fallback to terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Cluster", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([leaving(webs[1])]);
     expect(seen(cluster, clients[0], VIP, 80)).toBe(`web-2 saw ${clients[0].ip}`);
   });
 
-  it("should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster", () => {
+  it("[sig-network] Services should fallback to terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Cluster", () => {
     const { cluster, webs, expose } = setUp();
     expose([leaving(webs[1])]);
     expect(seen(cluster, cluster.host, NODE[1], 30080)).toBe("web-2 saw 172.16.1.0");
   });
 
-  it("should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local", () => {
+  it("[sig-network] Services should fallback to local terminating endpoints when there are no ready endpoints with internalTrafficPolicy=Local", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([leaving(webs[0]), webs[1]], { spec: { internalTrafficPolicy: "Local" } });
     expect(seen(cluster, clients[0], VIP, 80)).toBe(`web-1 saw ${clients[0].ip}`);
@@ -125,7 +125,7 @@ describe("terminating endpoints", () => {
     expect(seen(cluster, clients[2], VIP, 80)).toBe("silence");
   });
 
-  it("should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local", () => {
+  it("[sig-network] Services should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local", () => {
     const { cluster, webs, expose } = setUp();
     expose([leaving(webs[0]), webs[1]], { spec: LOCAL });
     expect(seen(cluster, cluster.host, NODE[1], 30080)).toBe(`web-1 saw ${HOST_IP}`);
@@ -133,7 +133,7 @@ describe("terminating endpoints", () => {
     expect(seen(cluster, cluster.host, NODE[3], 30080)).toBe("silence");
   });
 
-  it("should fail health check node port if there are only terminating endpoints", () => {
+  it("[sig-network] Services should fail health check node port if there are only terminating endpoints", () => {
     const { cluster, webs, expose } = setUp();
     const spec = { ...LOCAL, type: "LoadBalancer", healthCheckNodePort: 32000 };
     const ready = () => cluster.nodes.map((node) => node.proxier.healthChecks()[0]?.localReady);
@@ -152,7 +152,7 @@ describe("addresses from outside", () => {
     ingress: [{ ip: LB_IP }],
   });
 
-  it("should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node", () => {
+  it("[sig-network] Services should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([webs[1]], { spec: { externalIPs: [EXTERNAL_IP] } });
     expect(seen(cluster, clients[0], EXTERNAL_IP, 80)).toBe("web-2 saw 172.16.1.0");
@@ -161,7 +161,7 @@ describe("addresses from outside", () => {
     expect(seen(cluster, clients[0], EXTERNAL_IP, 80)).toBe("refused");
   });
 
-  it("should work for type=LoadBalancer: host and pods reach the load balancer's address", () => {
+  it("[sig-network] LoadBalancers ExternalTrafficPolicy: Local should work for type=LoadBalancer: host and pods reach the load balancer's address", () => {
     const { cluster, clients, webs, expose } = setUp();
     expose([webs[0]], balancer());
     expect(seen(cluster, clients[2], LB_IP, 80)).toBe("web-1 saw 172.16.3.0");
@@ -183,7 +183,7 @@ describe("addresses from outside", () => {
     expect(seen(cluster, clients[0], LB_IP, 80)).toBe("unreachable");
   });
 
-  it("should only allow access from service loadbalancer source ranges", () => {
+  it("[sig-network] LoadBalancers should only allow access from service loadbalancer source ranges", () => {
     const { cluster, clients, webs, expose } = setUp();
     const ranges = (...loadBalancerSourceRanges: string[]) =>
       expose([webs[1]], balancer({ loadBalancerSourceRanges }));
@@ -206,7 +206,7 @@ describe("addresses from outside", () => {
 });
 
 describe("topology", () => {
-  it("should route traffic to an endpoint that is close to the client; spills over when the zone is empty", () => {
+  it("[sig-network] Traffic Distribution should route traffic to an endpoint in the same zone when using PreferClose; spills over when the zone is empty", () => {
     const { cluster, clients, webs, expose } = setUp({ zones: ["a", "b", "b"] });
     const inZone = (pod: Station, zoneHint: string) => ({ pod, zoneHint });
     expose([inZone(webs[0], "a"), inZone(webs[1], "b"), inZone(webs[2], "b")]);

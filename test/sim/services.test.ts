@@ -65,19 +65,19 @@ describe("rotation", () => {
 describe("session affinity", () => {
   const sticky = { sessionAffinity: "ClientIP", sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } } };
 
-  it("should have session affinity work for service with type clusterIP", () => {
+  it("[sig-network] Services should have session affinity work for service with type clusterIP", () => {
     const { cluster, client, pods } = withPods(3);
     cluster.expose("web", VIP, pods, { ...WEB, spec: sticky });
     expect(new Set(podsAsked(cluster, client, VIP, 80, 6)).size).toBe(1);
   });
 
-  it("should have session affinity work for NodePort service", () => {
+  it("[sig-network] Services should have session affinity work for NodePort service", () => {
     const { cluster, pods } = withPods(3);
     cluster.expose("web", VIP, pods, { ...WEB, spec: sticky });
     expect(new Set(podsAsked(cluster, cluster.host, "10.0.0.11", 30080, 6)).size).toBe(1);
   });
 
-  it("should have session affinity timeout work for service with type clusterIP", () => {
+  it("[sig-network] Services should have session affinity timeout work for service with type clusterIP", () => {
     const { cluster, client, pods } = withPods(3);
     cluster.expose("web", VIP, pods, { ...WEB, spec: sticky });
     const [first] = podsAsked(cluster, client, VIP, 80, 1);
@@ -89,7 +89,7 @@ describe("session affinity", () => {
     expect(podsAsked(cluster, client, VIP, 80, 1)).not.toEqual([first]);
   });
 
-  it("should be able to switch session affinity for service with type clusterIP", () => {
+  it("[sig-network] Services should be able to switch session affinity for service with type clusterIP", () => {
     const { cluster, client, pods } = withPods(3);
     cluster.expose("web", VIP, pods, WEB);
     expect(new Set(podsAsked(cluster, client, VIP, 80, 3)).size).toBe(3);
@@ -137,7 +137,7 @@ describe("endpoints change", () => {
     expect(new Set(podsAsked(cluster, client, VIP, 80, 3))).toEqual(new Set(others.map((pod) => pod.name)));
   });
 
-  it("should be able to preserve UDP traffic when server pod cycles for a ClusterIP service", () => {
+  it("[sig-network] Conntrack should be able to preserve UDP traffic when server pod cycles for a ClusterIP service", () => {
     const { cluster, client, pods } = withPods(2);
     const [a, b] = pods as [Station, Station];
     cluster.expose("dns", VIP, [a], DNS);
@@ -146,7 +146,7 @@ describe("endpoints change", () => {
     expect(askFrom(cluster, client, VIP, 53, 5000)).toBe(b.name);
   });
 
-  it("should be able to preserve UDP traffic when server pod cycles for a NodePort service", () => {
+  it("[sig-network] Conntrack should be able to preserve UDP traffic when server pod cycles for a NodePort service", () => {
     const { cluster, pods } = withPods(2);
     const [a, b] = pods as [Station, Station];
     cluster.expose("dns", VIP, [a], DNS);

@@ -51,7 +51,7 @@ function exposePorts(
 }
 
 describe("Services: endpoints", () => {
-  it("should serve a basic endpoint from pods: 0, 1, 2, 1, 0 pods", () => {
+  it("[sig-network] Services should serve a basic endpoint from pods: 0, 1, 2, 1, 0 pods", () => {
     const { webs, go, podsAt, expose } = setUp();
     const [a, b] = webs;
     for (const pods of [[], [a], [a, b], [b], []]) {
@@ -61,7 +61,7 @@ describe("Services: endpoints", () => {
     }
   });
 
-  it("should serve multiport endpoints from pods", () => {
+  it("[sig-network] Services should serve multiport endpoints from pods", () => {
     const { cluster, webs, podsAt } = setUp();
     serveEcho(webs[0], 8081);
     const ports = [
@@ -86,7 +86,7 @@ describe("Services: endpoints", () => {
     expect([podsAt(VIP, 80, 2), podsAt(VIP, 81, 2)]).toEqual([new Set(["web-2"]), new Set(["web-1"])]);
   });
 
-  it("should serve endpoints on same port and different protocols, switched on and off", () => {
+  it("[sig-network] Services should serve endpoints on same port and different protocols, switched on and off", () => {
     const { cluster, webs, go } = setUp();
     const port = (protocol: string) => ({ name: protocol.toLowerCase(), port: 80, protocol });
     const target = (protocol: string) => ({ ...port(protocol), port: 8080 });
@@ -100,7 +100,7 @@ describe("Services: endpoints", () => {
     expect([go(VIP, 80), go(VIP, 80, "UDP")]).toEqual(["web-1", "refused"]);
   });
 
-  it("should serve endpoints on same port and different protocol for internal traffic on Type LoadBalancer", () => {
+  it("[sig-network] Services should serve endpoints on same port and different protocol for internal traffic on Type LoadBalancer", () => {
     const { cluster, webs, go } = setUp(1);
     const ports = ["TCP", "UDP"].map((protocol) => ({ name: protocol.toLowerCase(), port: 80, protocol }));
     const spec = { type: "LoadBalancer", clusterIP: VIP, ports };
@@ -114,28 +114,28 @@ describe("Services: endpoints", () => {
     for (const dst of [VIP, LB_IP]) expect([go(dst, 80), go(dst, 80, "UDP")]).toEqual(["web-1", "web-1"]);
   });
 
-  it("should create endpoints for unready pods: the slices say ready, the proxy sends there", () => {
+  it("[sig-network] Services should create endpoints for unready pods: the slices say ready, the proxy sends there", () => {
     const { cluster, webs, go } = setUp(1);
     const conditions = { ready: true, serving: false, terminating: false };
     cluster.expose("web", VIP, [{ pod: webs[0], conditions }], WEB);
     expect(go(VIP, 80)).toBe("web-1");
   });
 
-  it("should be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is true", () => {
+  it("[sig-network] Services should be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is true", () => {
     const { cluster, webs, go } = setUp(1);
     const conditions = { ready: true, serving: false, terminating: true };
     cluster.expose("web", VIP, [{ pod: webs[0], conditions }], NODE_PORT);
     expect([go(VIP, 80), go(NODE_1, 30080)]).toEqual(["web-1", "web-1"]);
   });
 
-  it("should not be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is false", () => {
+  it("[sig-network] Services should not be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is false", () => {
     const { cluster, webs, go } = setUp(1);
     const conditions = { ready: false, serving: false, terminating: true };
     cluster.expose("web", VIP, [{ pod: webs[0], conditions }], NODE_PORT);
     expect([go(VIP, 80), go(NODE_1, 30080)]).toEqual(["refused", "refused"]);
   });
 
-  it("should be rejected when no endpoints exist; should be rejected for evicted pods (no endpoints exist)", () => {
+  it("[sig-network] Services should be rejected when no endpoints exist; [sig-network] Services should be rejected for evicted pods (no endpoints exist)", () => {
     const { cluster, go, expose } = setUp();
     expose([], NODE_PORT);
     const before = cluster.clock.nowMs;
@@ -149,7 +149,7 @@ describe("Services: endpoints", () => {
     expect(cluster.clock.nowMs - before).toBeLessThan(1000);
   });
 
-  it("should preserve UDP traffic when initial unready endpoints get ready", () => {
+  it("[sig-network] Conntrack should be able to preserve UDP traffic when initial unready endpoints get ready", () => {
     const { cluster, client, webs } = setUp(1);
     const dns = { port: 80, targetPort: 8080, protocol: "UDP" } as const;
     cluster.expose("web", VIP, [{ pod: webs[0], conditions: { ready: false } }], dns);
@@ -164,7 +164,7 @@ describe("Services: endpoints", () => {
 });
 
 describe("Services: addresses", () => {
-  it("should be able to create a functioning NodePort service: by cluster IP and every node, from pods and host", () => {
+  it("[sig-network] Services should be able to create a functioning NodePort service: by cluster IP and every node, from pods and host", () => {
     const { cluster, clients, webs, podsAt, expose } = setUp();
     expose(webs, NODE_PORT);
     for (const from of [...clients, cluster.host]) {
@@ -177,13 +177,13 @@ describe("Services: addresses", () => {
     }
   });
 
-  it("should preserve source pod IP for traffic thru service cluster IP: same and other node", () => {
+  it("[sig-network] Services should preserve source pod IP for traffic thru service cluster IP: same and other node", () => {
     const { cluster, clients, webs, expose } = setUp(1);
     expose(webs);
     for (const client of clients) expect(ask(cluster, client, VIP, 80, "TCP").seenAs).toBe(client.ip);
   });
 
-  it("should allow pods to hairpin back to themselves through services", () => {
+  it("[sig-network] Services should allow pods to hairpin back to themselves through services", () => {
     const { webs, go, expose } = setUp(1);
     expose(webs, NODE_PORT);
     expect([go(VIP, 80, "TCP", webs[0]), go(NODE_2, 30080, "TCP", webs[0])]).toEqual(["web-1", "web-1"]);
@@ -191,7 +191,7 @@ describe("Services: addresses", () => {
 
   const EXTERNAL_NAME = { type: "ExternalName", externalName: "www.example.com", clusterIP: undefined };
 
-  it("should be able to change the type from ClusterIP to ExternalName and from ExternalName to ClusterIP", () => {
+  it("[sig-network] Services should be able to change the type from ClusterIP to ExternalName; [sig-network] Services should be able to change the type from ExternalName to ClusterIP", () => {
     const { cluster, webs, go, expose } = setUp(1);
     expose(webs);
     expect(go(VIP, 80)).toBe("web-1");
@@ -202,7 +202,7 @@ describe("Services: addresses", () => {
     expect(go(VIP, 80)).toBe("web-1");
   });
 
-  it("should be able to change the type from NodePort to ExternalName and from ExternalName to NodePort", () => {
+  it("[sig-network] Services should be able to change the type from NodePort to ExternalName; [sig-network] Services should be able to change the type from ExternalName to NodePort", () => {
     const { cluster, webs, go, expose } = setUp(1);
     expose(webs, NODE_PORT);
     expect(go(NODE_1, 30080)).toBe("web-1");
@@ -213,7 +213,7 @@ describe("Services: addresses", () => {
     expect([go(VIP, 80), go(NODE_1, 30080)]).toEqual(["web-1", "web-1"]);
   });
 
-  it("should be able to update service type to NodePort listening on same port number but different protocols", () => {
+  it("[sig-network] Services should be able to update service type to NodePort listening on same port number but different protocols", () => {
     const { cluster, webs, go } = setUp(1);
     const protocols = ["TCP", "UDP"];
     const spec = (nodePort?: number) => ({
@@ -227,7 +227,7 @@ describe("Services: addresses", () => {
     expect([go(NODE_1, 30080), go(NODE_1, 30080, "UDP")]).toEqual(["web-1", "web-1"]);
   });
 
-  it("should be updated after adding or deleting ports", () => {
+  it("[sig-network] Services should be updated after adding or deleting ports", () => {
     const { cluster, webs, go } = setUp(1);
     serveEcho(webs[0], 8081);
     const all = [
@@ -249,7 +249,7 @@ describe("Services: addresses", () => {
 });
 
 describe("Services: lifecycle", () => {
-  it("should be able to up and down services", () => {
+  it("[sig-network] Services should be able to up and down services", () => {
     const { cluster, webs, go } = setUp(2);
     const other = "10.254.0.11";
     const up = (name: string, ip: string, pod: Station) => cluster.expose(name, ip, [pod], WEB);
@@ -263,7 +263,7 @@ describe("Services: lifecycle", () => {
     expect([go(VIP, 80), go(other, 80)]).toEqual(["web-2", "web-2"]);
   });
 
-  it("should work after the service has been recreated", () => {
+  it("[sig-network] Services should work after the service has been recreated", () => {
     const { cluster, webs, podsAt, expose } = setUp();
     expose(webs, NODE_PORT);
     cluster.deleteService("web");
@@ -273,7 +273,7 @@ describe("Services: lifecycle", () => {
   });
 
   it.each(["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])(
-    "should implement %s: the label takes the Service away and gives it back",
+    "[sig-network] Services should implement %s: the label takes the Service away and gives it back",
     (label) => {
       const { webs, go, expose } = setUp(1);
       expose(webs);
@@ -287,7 +287,7 @@ describe("Services: lifecycle", () => {
 });
 
 describe("Services: session affinity", () => {
-  it("should have session affinity timeout work for NodePort service", () => {
+  it("[sig-network] Services should have session affinity timeout work for NodePort service", () => {
     const { cluster, webs, podsAt, expose } = setUp(3);
     const at = (count: number) => podsAt(NODE_2, 30080, count, cluster.host);
     expose(webs, { ...NODE_PORT, spec: STICKY });
@@ -299,7 +299,7 @@ describe("Services: session affinity", () => {
     expect(at(1)).not.toEqual(first);
   });
 
-  it("should be able to switch session affinity for NodePort service", () => {
+  it("[sig-network] Services should be able to switch session affinity for NodePort service", () => {
     const { cluster, webs, podsAt, expose } = setUp(3);
     const at = () => podsAt(NODE_1, 30080, 3, cluster.host).size;
     const sizes = [STICKY, {}, STICKY].map((spec) => {
