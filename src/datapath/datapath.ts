@@ -180,7 +180,8 @@ export class Datapath {
   private answer(packet: Packet, verdict: number): void {
     if (VERDICTS[verdict].icmpType !== NO_ICMP) this.answers.sendError(packet, verdict);
     else if (verdict === Verdict.tcpReset) this.answers.sendReset(packet);
-    else if (verdict === Verdict.deliver && isEchoRequest(packet)) this.answers.sendEchoReply(packet);
+    else if (verdict === Verdict.deliver && packet.outPort === undefined && isEchoRequest(packet))
+      this.answers.sendEchoReply(packet);
   }
 
   private originate(offset: number, length: number): void {

@@ -29,12 +29,22 @@ export class Egress {
       this.sink.send(outPort.id, packet.frame, view.l3Length + ETHERNET_HEADER_BYTES, 0);
       return Verdict.bridged;
     }
-    if (packet.inPort !== undefined) decrementTtl(this.bytes, packet.ip);
+    if (!packet.isFromNode()) decrementTtl(this.bytes, packet.ip);
     if (packet.wireBytes() <= outPort.mtuBytes)
       return this.send(packet, packet.frame, packet.ip, view.l3Length);
     return sendInPieces(packet, outPort.mtuBytes, this.scratch, this.piece)
       ? Verdict.forward
       : Verdict.noScratch;
+  }
+
+  /** Hands a packet to the node's own IP stack, as it is: that is no hop, and it takes any size. */
+  deliver(packet: Packet): number {
+    const { view, outPort } = packet;
+    if (outPort === undefined) return Verdict.noRoute;
+    if (packet.isTranslated()) rewrite(packet);
+    moveVnet(this.bytes, packet.frame, packet.ip);
+    this.sink.send(outPort.id, packet.ip, view.l3Length, 0);
+    return Verdict.deliver;
   }
 
   /** Puts one IP packet on the link of the packet's port. */

@@ -21,7 +21,8 @@ export class Ingress {
   accept(packet: Packet, port: Port, length: number): number {
     if (port.kind === PortKind.pod) return this.fromPod(packet, port, length);
     if (port.kind === PortKind.host) return this.fromHost(packet, port, length);
-    return packet.parse(packet.frame, length) ? this.router.admit(packet, port) : Verdict.malformed;
+    if (!packet.parse(packet.frame, length)) return Verdict.malformed;
+    return port.kind === PortKind.node ? this.router.admitOwn(packet) : this.router.admit(packet, port);
   }
 
   private fromHost(packet: Packet, port: Port, length: number): number {

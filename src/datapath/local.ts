@@ -1,4 +1,4 @@
-/** The node as a destination: it answers echo requests and refuses everything else, as a host without servers does. */
+/** The node as a destination where it has no IP stack of its own: it answers echo requests and refuses everything else, as a host without servers does. */
 import { IcmpType, IpProtocol, isFragment, TcpFlag } from "../wire/index.js";
 import type { Packet } from "./packet.js";
 import { Verdict } from "./verdicts.js";

@@ -48,7 +48,7 @@ export class Nat {
     private readonly ipMasq: boolean,
   ) {}
 
-  /** PREROUTING: asks the proxy about the first packet of a connection. Returns CONTINUE or a verdict. */
+  /** PREROUTING and OUTPUT: asks the proxy about the first packet of a connection. Returns CONTINUE or a verdict. */
   prerouting(packet: Packet): number {
     if (packet.initialState === State.none) return CONTINUE;
     const { query, decision } = this;
@@ -57,7 +57,7 @@ export class Nat {
     query.dst = packet.dst;
     query.sport = packet.ports >>> 16;
     query.dport = packet.ports & 0xffff;
-    query.inKind = packet.inPort === undefined ? PortKind.local : packet.inPort.kind;
+    query.inKind = packet.isFromNode() ? PortKind.local : packet.inPort!.kind;
     query.dstIsLocal = this.addresses.isOwn(packet.dst);
     query.nowMs = packet.nowMs;
     if (!this.services.resolve(query, decision)) return CONTINUE;
@@ -83,6 +83,15 @@ export class Nat {
       packet.masquerade = true;
       packet.newSrc = packet.sourceIp;
     }
+    return this.replyIsFree(packet) || this.choosePort(packet) ? CONTINUE : Verdict.snatNoPorts;
+  }
+
+  /**
+   * INPUT: what goes to the node keeps its source, whatever the proxy marked, for only POSTROUTING masquerades. Returns
+   * CONTINUE or a verdict.
+   */
+  input(packet: Packet): number {
+    if (packet.initialState === State.none) return CONTINUE;
     return this.replyIsFree(packet) || this.choosePort(packet) ? CONTINUE : Verdict.snatNoPorts;
   }
 

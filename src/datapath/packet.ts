@@ -179,6 +179,11 @@ export class Packet {
     return view.headerLength + l4Header + segmentBytes;
   }
 
+  /** Whether the node itself sent it: its IP stack, or the datapath on its own. */
+  isFromNode(): boolean {
+    return this.inPort === undefined || this.inPort.kind === PortKind.node;
+  }
+
   isTranslated(): boolean {
     if (this.newSrc !== this.src || this.newDst !== this.dst) return true;
     return this.newPorts !== this.ports || this.translatesEmbedded;

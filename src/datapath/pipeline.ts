@@ -63,12 +63,23 @@ export class Pipeline {
     return this.egress.transmit(packet);
   }
 
+  /** INPUT: to the node's own IP stack where it has one. No address is translated here but by what was decided before. */
   private deliver(packet: Packet): number {
     packet.hook = Hook.local;
+    if (packet.outPort !== undefined) return this.handOver(packet);
     const verdict = judgeLocal(packet);
     if (verdict !== Verdict.deliver) return verdict;
     const confirmed = this.conntrack.confirm(packet);
     return confirmed === CONTINUE ? Verdict.deliver : confirmed;
+  }
+
+  private handOver(packet: Packet): number {
+    const translated = this.nat.input(packet);
+    if (translated !== CONTINUE) return translated;
+    const confirmed = this.conntrack.confirm(packet);
+    if (confirmed !== CONTINUE) return confirmed;
+    this.fragments.remember(packet);
+    return this.egress.deliver(packet);
   }
 
   private followFirst(packet: Packet): number {
@@ -81,7 +92,7 @@ export class Pipeline {
     if (outPort === undefined) return Verdict.noRoute;
     const isTooLarge = packet.wireBytes() > outPort.mtuBytes;
     if (packet.isBridged) return isTooLarge ? Verdict.bridgeMtu : CONTINUE;
-    if (view.ttl <= 1) return Verdict.ttlExceeded;
+    if (view.ttl <= 1 && !packet.isFromNode()) return Verdict.ttlExceeded;
     // Segments of a super-packet are cut behind this point, where no fragment could be made of them.
     if (!isTooLarge || (view.dontFragment === 0 && packet.segmentBytes === 0)) return CONTINUE;
     packet.mtuBytes = outPort.mtuBytes;

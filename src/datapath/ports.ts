@@ -32,6 +32,8 @@ export class Ports {
   readonly pods: Port[] = [];
   /** The port to the machine, once it is there. */
   host: Port | undefined;
+  /** The port to the node's own IP stack, if it has one. */
+  node: Port | undefined;
   private readonly byId: (Port | undefined)[] = [];
   /** Keys are signed: a Map finds 32-bit integers without boxing them. */
   private readonly podByIp = new Map<number, Port>();
@@ -42,6 +44,7 @@ export class Ports {
     while (this.byId.length <= port.id) this.byId.push(undefined);
     this.byId[port.id] = port;
     if (port.kind === PortKind.host) this.host = port;
+    if (port.kind === PortKind.node) this.node = port;
     if (port.kind === PortKind.pod) {
       this.pods.push(port);
       if (port.ip !== 0) this.podByIp.set(port.ip | 0, port);
@@ -55,6 +58,7 @@ export class Ports {
     if (port === undefined) return undefined;
     this.byId[id] = undefined;
     if (this.host === port) this.host = undefined;
+    if (this.node === port) this.node = undefined;
     const at = this.pods.indexOf(port);
     if (at >= 0) this.pods.splice(at, 1);
     if (this.podByIp.get(port.ip | 0) === port) this.podByIp.delete(port.ip | 0);
@@ -80,6 +84,8 @@ export class Ports {
       throw new RangeError(`${where}: the node itself needs no port; do not add one`);
     if (port.kind === PortKind.host && this.host)
       throw new RangeError(`${where}: there is a host port already`);
+    if (port.kind === PortKind.node && this.node)
+      throw new RangeError(`${where}: there is a node port already`);
     if (port.mtuBytes < MIN_MTU_BYTES)
       throw new RangeError(`${where}: the MTU must be at least ${MIN_MTU_BYTES}`);
     if (port.mac !== undefined && port.mac.length !== MAC_BYTES) {

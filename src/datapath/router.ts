@@ -32,12 +32,19 @@ export class Router {
     return this.routes.hasPeer(port.id, packet.peer) ? Verdict.spoofedIp : Verdict.unknownPeer;
   }
 
+  /** What the node itself sends has one of its own addresses as source. */
+  admitOwn({ src, dst }: Packet): number {
+    if (!isUnicastHostIpv4(dst) && !this.addresses.isGroup(dst)) return Verdict.martian;
+    return this.addresses.isOwn(src) ? CONTINUE : Verdict.spoofedIp;
+  }
+
   /** Sets the way out for `newDst`. Returns CONTINUE or a verdict. */
   route(packet: Packet): number {
     const { addresses } = this;
     const dst = packet.newDst;
     if (addresses.isOwn(dst)) {
       packet.outKind = PortKind.local;
+      packet.outPort = this.ports.node;
       return CONTINUE;
     }
     if (addresses.isGroup(dst)) return Verdict.multicast;

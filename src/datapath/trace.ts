@@ -43,6 +43,7 @@ export function observe(
   const { view, inPort } = packet;
   const { outcome, reason } = VERDICTS[verdict];
   const isLeaving = outcome === "forward";
+  const isTranslated = isLeaving || (outcome === "deliver" && packet.outPort !== undefined);
   const before = tuple(packet.protocol, packet.src, packet.dst, packet.ports);
   const why = packet.reason || reason;
   return {
@@ -50,11 +51,11 @@ export function observe(
     node,
     packetId: id,
     inPort: inPort?.name ?? LOCAL,
-    outPort: isLeaving ? packet.outPort?.name : undefined,
+    outPort: isTranslated ? packet.outPort?.name : undefined,
     verdict: outcome,
     reason: why || undefined,
     before,
-    after: isLeaving ? tuple(packet.protocol, packet.newSrc, packet.newDst, packet.newPorts) : before,
+    after: isTranslated ? tuple(packet.protocol, packet.newSrc, packet.newDst, packet.newPorts) : before,
     service: packet.service || undefined,
     endpoint: packet.endpoint || undefined,
     outer: outerOf(packet, isLeaving, underlay),
@@ -67,8 +68,9 @@ export function observe(
   };
 }
 
-function leavesWithTtl({ view, inPort, isBridged, hook }: Packet, isLeaving: boolean): number {
-  const isRouted = isLeaving && inPort !== undefined && !isBridged && hook === Hook.egress;
+function leavesWithTtl(packet: Packet, isLeaving: boolean): number {
+  const { view, isBridged, hook } = packet;
+  const isRouted = isLeaving && !packet.isFromNode() && !isBridged && hook === Hook.egress;
   return isRouted && view.ttl > 0 ? view.ttl - 1 : view.ttl;
 }
 
@@ -108,22 +110,28 @@ function stagesOf(packet: Packet, outcome: string, why: string): Stage[] {
   for (let hook: number = Hook.ingress; hook < packet.hook; hook++) {
     if (passes(packet, hook)) stages.push(passedStage(packet, hook));
   }
-  const last: Stage = { hook: HOOKS[packet.hook], verdict: outcome };
+  const last: Stage = { hook: hookName(packet, packet.hook), verdict: outcome };
   stages.push(why === "" ? last : { ...last, reason: why });
   return stages;
 }
 
 /** Whether a packet's way leads through a stage that it is beyond. */
-function passes({ inPort, isBridged, ctState }: Packet, hook: number): boolean {
+function passes(packet: Packet, hook: number): boolean {
+  const { isBridged, ctState } = packet;
   if (hook === Hook.local) return false;
   if (hook === Hook.route) return !isBridged;
-  if (hook === Hook.ingress || hook === Hook.forward) return inPort !== undefined;
+  if (hook === Hook.ingress || hook === Hook.forward) return !packet.isFromNode();
   return ctState !== CtState.untracked;
+}
+
+/** What the node itself sends passes OUTPUT where others pass PREROUTING. */
+function hookName(packet: Packet, hook: number): string {
+  return hook === Hook.prerouting && packet.isFromNode() ? "output" : HOOKS[hook];
 }
 
 function passedStage(packet: Packet, hook: number): Stage {
   const { protocol, src, dst, ports, newSrc, newDst, newPorts } = packet;
-  const name = HOOKS[hook];
+  const name = hookName(packet, hook);
   if (hook === Hook.conntrack) return { hook: name, verdict: ACCEPT, reason: CT_NAMES[packet.ctState] };
   if (hook === Hook.route) return { hook: name, verdict: ACCEPT, reason: packet.outPort?.name ?? LOCAL };
   // DNAT before routing changes the destination, SNAT after it the source.

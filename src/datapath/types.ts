@@ -12,8 +12,11 @@ export const HEADROOM_BYTES = 128;
 /** Length of `struct virtio_net_hdr` (linux/virtio_net.h) kept directly before each frame. */
 export const VNET_HDR_BYTES = 10;
 
-/** What a port leads to. `pod` ports sit on the node's bridge; `overlay` and `nodenet` carry bare IP packets. */
-export const PortKind = { pod: 0, host: 1, overlay: 2, nodenet: 3, local: 4 } as const;
+/**
+ * What a port leads to. `pod` ports sit on the node's bridge; `overlay`, `nodenet` and `node` carry bare IP packets.
+ * `node` is the node's own IP stack, which has its addresses; without such a port the datapath answers for them.
+ */
+export const PortKind = { pod: 0, host: 1, overlay: 2, nodenet: 3, local: 4, node: 5 } as const;
 export type PortKind = (typeof PortKind)[keyof typeof PortKind];
 
 /** One attachment of the node. `pod` and `host` ports carry Ethernet frames. */
@@ -66,7 +69,7 @@ export interface ServiceQuery {
   dst: number;
   sport: number;
   dport: number;
-  /** Kind of the port that the packet came in by. */
+  /** Kind of the port that the packet came in by; `local` for what the node itself sends (OUTPUT). */
   inKind: PortKind;
   /** Whether dst is one of this node's own addresses (NodePort candidates). */
   dstIsLocal: boolean;
@@ -122,7 +125,7 @@ export interface Tuple {
 
 /** One stage of the pipeline as it judged one packet. */
 export interface Stage {
-  /** `ingress`, `conntrack`, `prerouting`, `route`, `forward`, `postrouting`, `egress`, `local`. */
+  /** `ingress`, `conntrack`, `prerouting` (`output` for what the node itself sends), `route`, `forward`, `postrouting`, `egress`, `local`. */
   readonly hook: string;
   readonly verdict: string;
   /** Such as `no-endpoints`; Hubble's drop-reason names where they exist. */

@@ -72,6 +72,7 @@ export class Dataplane implements FrameSink, PodAttacher {
   #queued = 0;
   #timer: NodeJS.Timeout | undefined;
   #hostTap: TapDevice | undefined;
+  #nodeTun: TapDevice | undefined;
 
   constructor(options: DataplaneOptions) {
     this.#options = options;
@@ -121,6 +122,15 @@ export class Dataplane implements FrameSink, PodAttacher {
     this.datapath.routes.put({ prefix: { address: 0, length: 0 }, port, nextHop: 0 });
   }
 
+  /** Opens (or takes up again) the device by which the node's own namespace is reached. */
+  attachNode(netns: string): void {
+    const tun = openTap({ name: "eth0", mode: "tun", netns, vnetHdr: true, persist: true });
+    this.#nodeTun = tun;
+    const port = this.io.addTap(tun);
+    this.#names.set(port, "node");
+    this.datapath.addPort({ id: port, name: "node", kind: PortKind.node, mtuBytes: NODE_NETWORK_MTU });
+  }
+
   attach(sandbox: SandboxRecord): void {
     if (this.#pods.has(sandbox.uid)) return;
     const tap = openTap({ name: "eth0", netns: `/run/netns/${sandbox.netns}`, vnetHdr: true, persist: true });
@@ -158,6 +168,7 @@ export class Dataplane implements FrameSink, PodAttacher {
     this.io.close();
     for (const { tap } of this.#pods.values()) tap.close();
     this.#hostTap?.close();
+    this.#nodeTun?.close();
     this.#options.overlaySocket.close();
     this.#options.nodenetSocket.close();
   }

@@ -16,6 +16,7 @@ import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.j
 import type { NodeConfig } from "./config.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
+import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
 import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
@@ -115,6 +116,7 @@ class NodeProcess implements RunningNode {
     const addresses = nodeAddresses(config, network);
     const dataplane = this.#startDataplane(addresses, network, overlaySocket, nodenetSocket);
     await this.#attachHost(dataplane, addresses);
+    await this.#attachNode(dataplane, addresses);
     this.#overlay.start({
       put: (prefix, peer) =>
         dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
@@ -188,6 +190,15 @@ class NodeProcess implements RunningNode {
     }
     dataplane.attachHost();
     await configureHostLink(link);
+  }
+
+  async #attachNode(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
+    const { lab, name, hostTapAlias } = this.#config;
+    const netns = nodeNetnsName(lab, name);
+    const fresh = await claimNodeNetns(netns, hostTapAlias, this.#journal);
+    dataplane.attachNode(`/run/netns/${netns}`);
+    const options = { netns, alias: hostTapAlias, addresses, podMtuBytes: dataplane.podMtuBytes };
+    await configureNodeNetns(options, fresh);
   }
 
   async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {

@@ -10,6 +10,7 @@ import { seededRandom, VirtualClock } from "./clock.js";
 import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, prefix, SimNode } from "./node.js";
 import type { EndpointSpec, ExposedPort, ServiceExtras } from "./service-spec.js";
 import { type Interface, Station } from "./station.js";
+import { bareCard, wrap } from "./tun.js";
 
 export const HOST_IP = "10.0.0.1";
 export const POD_NETWORK = "172.16.0.0/16";
@@ -17,6 +18,7 @@ export const SERVICE_NETWORK = "10.254.0.0/16";
 export const OVERLAY_PORT = 1;
 export const NODENET_PORT = 2;
 const HOST_PORT = 3;
+const NODE_PORT = 4;
 const FIRST_POD_PORT = 10;
 
 export interface ClusterOptions {
@@ -129,6 +131,30 @@ export class Cluster {
     node.removePort(port);
     this.pods.delete(pod.name);
     this.#podPorts.delete(pod);
+  }
+
+  /** Gives a node an IP stack of its own, as the node's namespace has it: three addresses, and a route for each network. */
+  addNodeStack(number: number): Station {
+    const node = this.node(number);
+    const { name, nodeIp, bridgeIp, overlayIp, podSubnet } = node.config;
+    const stack = new Station(name, nodeIp, this.clock, [bridgeIp, overlayIp]);
+    const card = bareCard(stack, (packet) => node.receive(NODE_PORT, packet));
+    stack.routes.push(
+      { prefix: podSubnet, via: card, src: bridgeIp },
+      { prefix: POD_NETWORK, via: card, src: overlayIp },
+      { prefix: "0.0.0.0/0", via: card },
+    );
+    node.addPort({
+      id: NODE_PORT,
+      name: "node",
+      kind: PortKind.node,
+      mtuBytes: NODE_MTU,
+      ip: nodeIp,
+      mac: "",
+      deliver: (packet) => this.clock.after(0, () => stack.receive(card, wrap(card, packet))),
+    });
+    this.#podPorts.set(stack, { node, port: NODE_PORT });
+    return stack;
   }
 
   nodeOf(pod: Station): SimNode {

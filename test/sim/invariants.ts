@@ -67,6 +67,10 @@ function checkPlace(node: NodeConfig, port: PortInfo, packet: Packet, peer: stri
     if (dst !== port.ip) throw leak();
     return;
   }
+  if (port.kind === PortKind.node) {
+    if (dst !== node.nodeIp && dst !== node.bridgeIp && dst !== node.overlayIp) throw leak();
+    return;
+  }
   if (inPrefix(src, node.serviceNetwork) || inPrefix(dst, node.serviceNetwork)) throw leak();
   if (port.kind === PortKind.nodenet) {
     if (src !== node.nodeIp || inPrefix(dst, node.podNetwork)) throw leak();

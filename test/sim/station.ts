@@ -45,6 +45,8 @@ export interface StationRoute {
   readonly prefix: string;
   readonly via: Interface;
   readonly gateway?: string;
+  /** Source of what the station sends that way; its first address when missing. */
+  readonly src?: string;
 }
 
 export interface IcmpError {
@@ -98,10 +100,12 @@ export class Station {
   #nextPort = EPHEMERAL_PORT;
   #nextId = 1;
 
+  /** `more`: further addresses; a station that has any sends also to its own by its routes. */
   constructor(
     readonly name: string,
     readonly ip: string,
     readonly clock: VirtualClock,
+    readonly more: readonly string[] = [],
   ) {}
 
   // Sending
@@ -117,13 +121,13 @@ export class Station {
   sendUdp(dst: string, dport: number, payload: Uint8Array, options: SendOptions = {}): number {
     const sport = options.sport ?? this.#nextPort++;
     const datagram = { sport, dport, payload };
-    this.send(dst, UDP, encodeUdp(options.src ?? this.ip, dst, datagram, options.plain), options);
+    this.send(dst, UDP, encodeUdp(options.src ?? this.#sourceTo(dst), dst, datagram, options.plain), options);
     return sport;
   }
 
   /** Opens a TCP connection. */
   connect(dst: string, dport: number, sport = this.#nextPort++): TcpEnd {
-    const end = this.#tcpEnd(dst, dport, sport);
+    const end = this.#tcpEnd(this.#sourceTo(dst), dst, dport, sport);
     end.open();
     return end;
   }
@@ -140,12 +144,18 @@ export class Station {
 
   send(dst: string, protocol: number, body: Uint8Array, options: SendOptions = {}): void {
     const id = this.#nextId++ & 0xffff;
-    const head = { src: options.src ?? this.ip, dst, ttl: options.ttl ?? 64, id, df: options.df ?? false };
+    const head = {
+      src: options.src ?? this.#sourceTo(dst),
+      dst,
+      ttl: options.ttl ?? 64,
+      id,
+      df: options.df ?? false,
+    };
     this.sendPacket({ ...head, mf: false, fragmentOffset: 0, protocol, body });
   }
 
   sendPacket(packet: Packet): void {
-    if (packet.dst === this.ip) {
+    if (packet.dst === this.ip && this.more.length === 0) {
       this.clock.after(0, () => this.#deliver(packet));
       return;
     }
@@ -155,6 +165,10 @@ export class Station {
       throw new Error(`${this.name}: message too long`);
     for (const piece of fragment(packet, route.via.mtuBytes))
       this.#toNeighbour(route.via, route.gateway ?? packet.dst, piece);
+  }
+
+  #sourceTo(dst: string): string {
+    return this.#route(dst)?.src ?? this.ip;
   }
 
   #route(dst: string): StationRoute | undefined {
@@ -193,7 +207,7 @@ export class Station {
     if (type === ARP_TYPE) this.#receiveArp(via, frame.slice(14));
     if (type !== IPV4_TYPE) return;
     const packet = decodePacket(frame.slice(14, 14 + frame[16] * 256 + frame[17]));
-    if (packet.dst !== this.ip)
+    if (packet.dst !== this.ip && !this.more.includes(packet.dst))
       throw new Error(`${this.name} (${this.ip}) was given a packet to ${packet.dst}`);
     const whole = this.#reassemble(packet);
     if (whole !== undefined) this.#deliver(whole);
@@ -241,7 +255,7 @@ export class Station {
 
   #onIcmp(packet: Packet, message: IcmpMessage): void {
     if (message.type === 8) {
-      this.send(packet.src, ICMP, encodeIcmp({ ...message, type: 0 }));
+      this.send(packet.src, ICMP, encodeIcmp({ ...message, type: 0 }), { src: packet.dst });
       return;
     }
     if (message.type === 0) {
@@ -265,14 +279,14 @@ export class Station {
     this.datagrams.push(datagram);
     const server = this.#udpServers.get(dport);
     const answer = server?.(datagram);
-    if (answer !== undefined) this.sendUdp(packet.src, sport, answer, { sport: dport });
+    if (answer !== undefined) this.sendUdp(packet.src, sport, answer, { sport: dport, src: packet.dst });
     // A port below the ephemeral ones that nobody serves is closed (RFC 1122 §4.1.3.1).
     if (server === undefined && dport < EPHEMERAL_PORT) this.#refuse(packet);
   }
 
   #refuse(packet: Packet): void {
     const payload = encodePacket(packet).slice(0, 28);
-    this.send(packet.src, ICMP, encodeIcmp({ type: 3, code: 3, rest: 0, payload }));
+    this.send(packet.src, ICMP, encodeIcmp({ type: 3, code: 3, rest: 0, payload }), { src: packet.dst });
   }
 
   #onTcp(packet: Packet, segment: TcpSegment): void {
@@ -284,16 +298,16 @@ export class Station {
     if (segment.dport >= EPHEMERAL_PORT)
       this.strays.push(`${packet.src}:${segment.sport} to port ${segment.dport}`);
     const accept = this.#tcpServers.get(segment.dport);
-    const end = this.#tcpEnd(packet.src, segment.sport, segment.dport, accept === undefined);
+    const end = this.#tcpEnd(packet.dst, packet.src, segment.sport, segment.dport, accept === undefined);
     if (accept !== undefined) accept(end);
     end.receive(segment);
   }
 
   /** `passing`: only to answer with a reset, not kept. */
-  #tcpEnd(peer: string, peerPort: number, port: number, passing = false): TcpEnd {
+  #tcpEnd(ip: string, peer: string, peerPort: number, port: number, passing = false): TcpEnd {
     const send = (segment: TcpSegment) =>
-      this.send(peer, TCP, encodeTcp(this.ip, peer, segment), { df: true });
-    const end = new TcpEnd({ ip: this.ip, port, peer, peerPort, clock: this.clock, refuses: passing, send });
+      this.send(peer, TCP, encodeTcp(ip, peer, segment), { df: true, src: ip });
+    const end = new TcpEnd({ ip, port, peer, peerPort, clock: this.clock, refuses: passing, send });
     if (!passing) this.tcp.set(tcpKey(port, peer, peerPort), end);
     return end;
   }

@@ -1,0 +1,96 @@
+/**
+ * The node's own network namespace: it has the node's addresses and, over one TUN device, nothing but the datapath to
+ * send to. So Linux itself answers for the node (echo, refusals, ICMP errors), pods with `hostNetwork` run in it, and
+ * all that it sends passes the Service rules as in netfilter's OUTPUT, also what it sends to its own addresses.
+ * Namespace and device outlive the process.
+ */
+import type { NodeAddresses } from "../datapath/index.js";
+import { formatIpv4, formatPrefix } from "../wire/index.js";
+import { NODE_NETWORK_MTU } from "./hostLink.js";
+import { netnsExists, type OwnedJournal } from "./owned.js";
+import { ipBatch, run } from "./run.js";
+
+export interface NodeNetnsOptions {
+  readonly netns: string;
+  /** `podwire:<lab>`. */
+  readonly alias: string;
+  readonly addresses: NodeAddresses;
+  readonly podMtuBytes: number;
+}
+
+/**
+ * For all interfaces that are made from now on: packets of our own addresses come back to us by the device, and the
+ * way out need not be the way in. IPv6 is not carried; its discovery would only be noise.
+ */
+const SYSCTLS = `cd /proc/sys/net && echo 0 >ipv4/conf/all/rp_filter && echo 0 >ipv4/conf/default/rp_filter &&
+echo 1 >ipv4/conf/default/accept_local && { [ ! -e ipv6 ] || echo 1 >ipv6/conf/all/disable_ipv6; }`;
+
+/**
+ * Only what has come in by the device, or is loopback's, is local. What the node sends to its own addresses goes out by
+ * the device like everything else.
+ */
+const RULES = [
+  "rule add pref 1 iif eth0 lookup local",
+  "rule add pref 2 to 127.0.0.0/8 lookup local",
+  "rule del pref 0",
+];
+
+/** Name of a node's namespace. */
+export function nodeNetnsName(lab: string, node: string): string {
+  return `pwnode-${lab}.${node}`;
+}
+
+/**
+ * Records the namespace and makes it if it is missing or was never finished. Returns whether it is new.
+ *
+ * @throws CommandError `ip` failed
+ */
+export async function claimNodeNetns(netns: string, alias: string, journal: OwnedJournal): Promise<boolean> {
+  journal.record({ kind: "netns", name: netns });
+  if (netnsExists(netns)) {
+    if (await isFinished(netns, alias)) return false;
+    await run("ip", ["netns", "del", netns]);
+  }
+  await run("ip", ["netns", "add", netns]);
+  await run("ip", ["netns", "exec", netns, "sh", "-c", SYSCTLS]);
+  return true;
+}
+
+/** The alias is set last. */
+async function isFinished(netns: string, alias: string): Promise<boolean> {
+  try {
+    const [link] = JSON.parse(await run("ip", ["-n", netns, "-j", "link", "show", "dev", "eth0"]));
+    return (link as { ifalias?: string }).ifalias === alias;
+  } catch {
+    return false;
+  }
+}
+
+/** Gives the device its addresses and routes, and a new namespace its rules; may be repeated for other addresses. */
+export async function configureNodeNetns(options: NodeNetnsOptions, isNew: boolean): Promise<void> {
+  const { netns, alias, addresses, podMtuBytes } = options;
+  const { podSubnet, podNetwork } = addresses;
+  const [node, bridge, overlay] = [addresses.nodeIp, addresses.bridgeIp, addresses.overlayIp].map(formatIpv4);
+  await ipBatch(
+    [
+      `link set dev lo up`,
+      `link set dev eth0 mtu ${NODE_NETWORK_MTU} up`,
+      ...(isNew ? RULES : await removals(netns, [node, bridge, overlay])),
+      ...[node, bridge, overlay].map((ip) => `addr replace ${ip}/32 dev eth0`),
+      `route replace default dev eth0 src ${node}`,
+      `route replace ${formatPrefix(podNetwork)} dev eth0 src ${overlay} mtu ${podMtuBytes}`,
+      `route replace ${formatPrefix(podSubnet)} dev eth0 src ${bridge} mtu ${podMtuBytes}`,
+      `link set dev eth0 alias ${alias}`,
+    ],
+    netns,
+  );
+}
+
+/** Commands that remove the addresses of an earlier lease; their routes go with them. */
+async function removals(netns: string, wanted: readonly (string | undefined)[]): Promise<string[]> {
+  const shown = await run("ip", ["-n", netns, "-j", "-4", "addr", "show", "dev", "eth0"]);
+  const [link] = JSON.parse(shown || "[]") as { addr_info?: { local?: string; prefixlen: number }[] }[];
+  return (link?.addr_info ?? [])
+    .filter(({ local }) => local !== undefined && !wanted.includes(local))
+    .map(({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev eth0`);
+}
