@@ -85,17 +85,20 @@ export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): 
       ? { dns: { servers: [clusterDnsAddress(network.services)], zone: CLUSTER_ZONE } }
       : {}),
     options: { ipMasq: plan.options.ipMasq, bridgeNetfilter: plan.options.bridgeNetfilter },
+    proxy: plan.options.proxy,
+    conntrack: plan.options.conntrack,
   };
 }
 
 /** flannel's network configuration as it stands in the store. */
 export function flannelConfig(plan: LabPlan): string {
-  const { pods } = plan.network;
+  const { pods, ipv6 } = plan.network;
   return JSON.stringify({
     Network: pods.network,
     SubnetLen: pods.subnetLen,
     ...(pods.subnetMin ? { SubnetMin: pods.subnetMin } : {}),
     ...(pods.subnetMax ? { SubnetMax: pods.subnetMax } : {}),
+    ...(ipv6 ? { EnableIPv6: true, IPv6Network: ipv6.pods.network, IPv6SubnetLen: ipv6.pods.subnetLen } : {}),
     Backend: { Type: pods.backend.type, Port: pods.backend.port },
   });
 }

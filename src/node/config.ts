@@ -1,4 +1,5 @@
 /** What a node process is told at its start: one JSON file, made by the cluster process or from `podwire node` flags. */
+import type { ConntrackPlan, ProxyPlan } from "../topology/index.js";
 import type { ImageTable } from "./images/index.js";
 
 export interface NodeConfig {
@@ -26,6 +27,8 @@ export interface NodeConfig {
   /** Cluster DNS of this lab; pods get the machine's own name servers without it. */
   readonly dns?: { readonly servers: readonly string[]; readonly zone: string };
   readonly options: { readonly ipMasq: boolean; readonly bridgeNetfilter: boolean };
+  readonly proxy?: ProxyPlan;
+  readonly conntrack?: ConntrackPlan;
 }
 
 /** Exit codes of a node process that its supervisor understands. */

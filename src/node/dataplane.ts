@@ -94,6 +94,8 @@ export class Dataplane implements FrameSink, PodAttacher {
       random: Math.random,
       bridgeNetfilter: config.options.bridgeNetfilter,
       ipMasq: config.options.ipMasq,
+      conntrackMax: config.conntrack?.max,
+      conntrackTimeouts: config.conntrack?.timeoutSeconds,
       bridgeMac: macOf(options.bridgeIp),
       hostPortMac: macOf(config.nodeIp),
       underlay: {

@@ -21,6 +21,7 @@ import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
 import { SandboxStore } from "./pods/sandbox.js";
+import { proxierOptions } from "./proxierOptions.js";
 import { NodeRegistration, PUBLIC_IP_ANNOTATION } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
 import { ServiceWatch } from "./serviceWatch.js";
@@ -150,11 +151,7 @@ class NodeProcess implements RunningNode {
       deleteByNat: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByNat(...tuple) ?? 0,
     };
     const proxier = new Proxier({
-      nodeName: this.#config.name,
-      podNetwork: addresses.podNetwork,
-      serviceNetwork: addresses.serviceNetwork,
-      nodeIp: addresses.nodeIp,
-      podSubnet: addresses.podSubnet,
+      ...proxierOptions(this.#config, addresses),
       conntrack,
       onInvalid: (what) => this.#log("warn", what),
     });

@@ -12,6 +12,8 @@ export { loadManifests, type ManifestOptions } from "./manifests.js";
 export type { ImagePolicy } from "./objects.js";
 export { checkHostRoutes, type HostRoute } from "./routes.js";
 export type {
+  ConntrackPlan,
+  DualStackPlan,
   ImagePlan,
   LabPlan,
   ManifestObject,
@@ -21,4 +23,5 @@ export type {
   NodePlan,
   PodNetworkPlan,
   Position,
+  ProxyPlan,
 } from "./types.js";

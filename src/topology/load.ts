@@ -3,11 +3,13 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { parseNetwork } from "./address.js";
+import { planDualStack } from "./dual-stack.js";
 import { type Problem, TopologyError } from "./errors.js";
 import { type Manifest, manifestPlans, readObjects, readText, unreadable } from "./manifests.js";
 import { checkNetworks, NETWORK_PATHS, planNetwork } from "./network.js";
 import { planNodes } from "./nodes.js";
 import { checkObjects } from "./objects.js";
+import { planPool } from "./pool.js";
 import { fileReference, type TopologyInput, topologySchema } from "./schema.js";
 import { parseSource, parseSources, type Source, valueAt } from "./source.js";
 import type { LabPlan } from "./types.js";
@@ -37,14 +39,21 @@ function planLab(
 ): LabPlan {
   const networks = checkNetworks(source, input.network, problems);
   const { nodes, host } = planNodes(source, input, networks, problems);
-  const network = planNetwork(source, input.network, networks, host, nodes.length, problems);
+  const ipv6 = planDualStack(source, input, problems);
+  const hosts = [["the host", host], ...nodes.map(({ name, ip }) => [name, ip])] as [string, string][];
+  const loadBalancerPool = planPool(source, input.network.loadBalancerPool, { ...networks, hosts }, problems);
+  const network = {
+    ...planNetwork(source, input.network, networks, host, nodes.length, problems),
+    ...(ipv6 && { ipv6 }),
+    loadBalancerPool,
+  };
   const lab = { services: parseNetwork(network.services)!, nodePorts: network.nodePorts };
   checkObjects(manifests, { images: Object.keys(input.images), lab }, problems);
   return {
     name: input.name,
     file: source.file,
     network,
-    nodes,
+    nodes: nodes.map((node) => ({ ...node, ...(ipv6 && { ipv6: ipv6.nodeIps[node.index]! }) })),
     images: input.images,
     manifests: manifestPlans(manifests),
     options: input.options,

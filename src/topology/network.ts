@@ -65,7 +65,7 @@ export function planNetwork(
   host: string,
   nodeCount: number,
   problems: Problem[],
-): NetworkPlan {
+): Omit<NetworkPlan, "ipv6" | "loadBalancerPool"> {
   if (networks.services.length > 30) {
     const text = `${networks.services.cidr} is too small for Services; use a /30 or larger`;
     problems.push(source.problem(NETWORK_PATHS.services, text));
@@ -107,7 +107,8 @@ function planPods(
       `${leaseRenewMarginSeconds} is not less than leaseTtlSeconds (${leaseTtlSeconds ?? DEFAULT_TTL_SECONDS}); make it smaller`,
     );
   }
-  return { ...input, network: network.cidr, subnetLen };
+  const { networkIPv6: _network, subnetLenIPv6: _length, ...plan } = input;
+  return { ...plan, network: network.cidr, subnetLen };
 }
 
 /** flannel's lease time. */

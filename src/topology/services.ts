@@ -86,8 +86,10 @@ export function checkServiceAddress(
   const path = ["spec", "clusterIP"];
   const text = valueAt(manifest.object, path) as string | undefined;
   if (text === undefined || text === "" || text === "None") return;
-  const address = parseAddress(text)!;
-  if (isHostAddress(services, address))
+  const address = parseAddress(text);
+  // One of the second family is held against its network by the API server.
+  if (address === undefined) seen.once(manifest, path, `clusterIP ${text}`, "is already taken");
+  else if (isHostAddress(services, address))
     seen.once(manifest, path, `clusterIP ${formatAddress(address)}`, "is already taken");
   else {
     const advice = "choose one inside, other than its first and last";

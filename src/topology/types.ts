@@ -1,4 +1,5 @@
 /** What a checked topology is: plain data, every default filled in, addresses in canonical text. */
+import type { ConntrackInput } from "./schema.js";
 
 /** Where something stands in a file; line and column count from 1. */
 export interface Position {
@@ -13,6 +14,8 @@ export interface NodePlan {
   readonly index: number;
   /** The emulated node address, in the node network. */
   readonly ip: string;
+  /** The second address of a dual-stack lab. */
+  readonly ipv6?: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Loopback address that the overlay's socket is bound to; flannel's PublicIP. */
   readonly underlay: string;
@@ -33,6 +36,18 @@ export interface PodNetworkPlan {
   readonly leaseRenewMarginSeconds?: number;
 }
 
+/** The networks of the second family, and who has which address in them. */
+export interface DualStackPlan {
+  /** CIDR of the node network, the host's address in it, and the nodes' in their order. */
+  readonly nodes: string;
+  readonly host: string;
+  readonly nodeIps: readonly string[];
+  /** flannel's `IPv6Network` and `IPv6SubnetLen`. */
+  readonly pods: { readonly network: string; readonly subnetLen: number };
+  /** CIDR of the service network. */
+  readonly services: string;
+}
+
 export interface NetworkPlan {
   /** CIDR of the node network, and the host's (gateway's) address in it. */
   readonly nodes: string;
@@ -43,6 +58,29 @@ export interface NetworkPlan {
   /** Inclusive range. */
   readonly nodePorts: { readonly min: number; readonly max: number };
   readonly underlayMtuBytes: number;
+  /** Missing in a lab with IPv4 only. */
+  readonly ipv6?: DualStackPlan;
+  /** Addresses for Services of type LoadBalancer, as CIDRs; empty: such a Service waits for an address for ever. */
+  readonly loadBalancerPool: readonly string[];
+}
+
+/** kube-proxy's settings on all nodes. */
+export interface ProxyPlan {
+  /** For Services without the annotation `podwire.dev/scheduler`. */
+  readonly scheduler: "rr" | "wrr" | "random" | "lc" | "sh" | "maglev";
+  /** Which of a node's addresses have the node ports; empty: all. */
+  readonly nodePortAddresses: "primary" | readonly string[];
+  readonly masqueradeAll: boolean;
+  readonly detectLocalMode: "ClusterCIDR" | "NodeCIDR" | "BridgeInterface" | "InterfaceNamePrefix";
+}
+
+/** Connection tracking on all nodes; Linux' defaults where a value is missing. */
+export interface ConntrackPlan {
+  readonly max?: number;
+  /** net.netfilter.nf_conntrack_tcp_be_liberal. */
+  readonly tcpBeLiberal: boolean;
+  /** By state: `tcpEstablished`, `udpStream` … */
+  readonly timeoutSeconds: ConntrackInput["timeoutSeconds"];
 }
 
 /** A local command that an image name stands for. */
@@ -88,6 +126,8 @@ export interface LabPlan {
     readonly bridgeNetfilter: boolean;
     readonly dns: boolean;
     readonly trace: boolean;
+    readonly proxy: ProxyPlan;
+    readonly conntrack: ConntrackPlan;
   };
   /** Where each network was set; the top of the file for a default. */
   readonly positions: Readonly<Record<NetworkName, Position>>;

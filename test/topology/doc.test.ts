@@ -10,5 +10,6 @@ it("the examples of docs/topology.md are topologies", () => {
   expect(examples.map((text) => loadTopology(lab(text, { "web.yaml": web })).name)).toEqual([
     "tiny",
     "myweb",
+    "dual",
   ]);
 });

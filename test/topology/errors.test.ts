@@ -84,6 +84,43 @@ const cases: [what: string, text: string][] = [
     "an image with a line for a command",
     "name: a\nnodes: 1\nimages:\n  reg.example/db: { command: sleep 1 }\n",
   ],
+  ["half a second family", "name: a\nnodes: 1\nnetwork: { nodesIPv6: fd00::/64 }\n"],
+  ["a subnet length for no network", "name: a\nnodes: 1\nnetwork: { pods: { subnetLenIPv6: 64 } }\n"],
+  ["IPv6 host bits", "name: a\nnodes: 1\nnetwork: { servicesIPv6: fd00::1/112 }\n"],
+  ["an IPv4 network for IPv6", "name: a\nnodes: 1\nnetwork: { servicesIPv6: 10.0.0.0/8 }\n"],
+  [
+    "IPv6 networks that meet",
+    "name: a\nnodes: 1\nnetwork:\n  nodesIPv6: fe80::/64\n  pods: { networkIPv6: fd00::/56 }\n  servicesIPv6: fd00::/112\n",
+  ],
+  [
+    "an IPv6 service network too large",
+    "name: a\nnodes: 1\nnetwork:\n  nodesIPv6: fd01::/64\n  pods: { networkIPv6: fd00::/56, subnetLenIPv6: 57 }\n  servicesIPv6: fd02::/64\n",
+  ],
+  [
+    "IPv6 addresses of nodes",
+    "name: a\nnetwork: { nodesIPv6: fd01::/126, pods: { networkIPv6: fd00::/56 }, servicesIPv6: fd02::/112 }\nnodes:\n  - { name: b, ipv6: 'fd01::1' }\n  - { name: c, ipv6: 'fd01::1' }\n  - { name: d, ipv6: 'fd09::1' }\n  - { name: e }\n  - { name: f }\n",
+  ],
+  ["an IPv6 address without a network", "name: a\nnodes: [{ name: b, ipv6: 'fd01::1' }]\n"],
+  [
+    "a pool that nobody can read",
+    "name: a\nnodes: 1\nnetwork: { loadBalancerPool: [10.9.0.9-10.9.0.1, 10.9.0.1/24, ten] }\n",
+  ],
+  [
+    "a pool inside other networks",
+    "name: a\nnodes: 1\nnetwork:\n  loadBalancerPool:\n    - 10.244.9.0/24\n    - 10.96.0.9\n    - 10.177.0.0-10.177.0.1\n    - 10.177.0.2/31\n    - 10.8.0.0/24\n    - 10.8.0.9\n",
+  ],
+  [
+    "an unknown scheduler",
+    "name: a\nnodes: 1\noptions: { proxy: { scheduler: wlc, nodePortAddresses: [all], mode: ipvs } }\n",
+  ],
+  [
+    "node port addresses of no kind",
+    "name: a\nnodes: 1\noptions: { proxy: { nodePortAddresses: secondary } }\n",
+  ],
+  [
+    "conntrack out of bounds",
+    "name: a\nnodes: 1\noptions: { conntrack: { max: 10, timeoutSeconds: { udp: 0, tcpEstablish: 5 } } }\n",
+  ],
 ];
 
 const expected = golden("errors.golden.txt");

@@ -27,8 +27,19 @@ describe("a topology", () => {
       },
       images: {},
       manifests: [],
-      options: { ipMasq: true, bridgeNetfilter: true, dns: true, trace: false },
+      options: {
+        ...{ ipMasq: true, bridgeNetfilter: true, dns: true, trace: false },
+        proxy: {
+          scheduler: "rr",
+          nodePortAddresses: [],
+          masqueradeAll: false,
+          detectLocalMode: "ClusterCIDR",
+        },
+        conntrack: { tcpBeLiberal: false, timeoutSeconds: {} },
+      },
     });
+    expect(plan.network).toHaveProperty("loadBalancerPool", []);
+    expect(plan.network).not.toHaveProperty("ipv6");
     expect(plan.nodes.map(({ name, index, ip }) => [name, index, ip])).toEqual([
       ["node-1", 0, "10.177.0.2"],
       ["node-2", 1, "10.177.0.3"],
@@ -71,9 +82,50 @@ options: { trace: true, ipMasq: false }
     expect(plan.images).toEqual({
       "registry.example/mysql": { command: ["cat"], args: ["-"], env: { A: "b" } },
     });
-    expect(plan.options).toEqual({ ipMasq: false, bridgeNetfilter: true, dns: true, trace: true });
+    expect(plan.options).toMatchObject({ ipMasq: false, bridgeNetfilter: true, dns: true, trace: true });
     expect(plan.positions.services).toMatchObject({ line: 5, column: 13 });
     expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+  });
+
+  it("may have a second family: flannel's subnets, addresses in order, Kubernetes' services", () => {
+    const plan = loadTopology(
+      lab(`name: dual
+network:
+  nodesIPv6: FD00:10:177:0::/64
+  pods: { networkIPv6: fd00:10:244::/56 }
+  servicesIPv6: fd00:10:96::/112
+nodes:
+  - name: a
+  - { name: b, ipv6: "fd00:10:177::1" }
+  - name: c
+`),
+    );
+    expect(plan.network.ipv6).toEqual({
+      nodes: "fd00:10:177::/64",
+      host: "fd00:10:177::2",
+      nodeIps: ["fd00:10:177::3", "fd00:10:177::1", "fd00:10:177::4"],
+      pods: { network: "fd00:10:244::/56", subnetLen: 64 },
+      services: "fd00:10:96::/112",
+    });
+    expect(plan.nodes.map(({ ipv6 }) => ipv6)).toEqual(plan.network.ipv6?.nodeIps);
+    expect(plan.network.pods).not.toHaveProperty("networkIPv6");
+    expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+  });
+
+  it("gives load balancers a pool, which is kept as networks", () => {
+    const pool = (text: string) =>
+      loadTopology(lab(`name: lb\nnodes: 2\nnetwork: { loadBalancerPool: [${text}] }\n`)).network
+        .loadBalancerPool;
+    expect(pool("10.177.0.240/28, 10.9.0.7")).toEqual(["10.177.0.240/28", "10.9.0.7/32"]);
+    expect(pool("10.9.0.1-10.9.0.10")).toEqual([
+      "10.9.0.1/32",
+      "10.9.0.2/31",
+      "10.9.0.4/30",
+      "10.9.0.8/31",
+      "10.9.0.10/32",
+    ]);
+    expect(pool("192.168.0.0-192.168.255.255")).toEqual(["192.168.0.0/16"]);
+    expect(pool("'fd00:9::/120'")).toEqual(["fd00:9::/120"]);
   });
 
   it("understands anchors, merged maps and empty fields", () => {

@@ -70,7 +70,7 @@ const cases: [what: string, text: string][] = [
   ],
   [
     "an IPv6 slice",
-    "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: { name: e }\naddressType: IPv6\nendpoints: []\n",
+    "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: { name: e }\naddressType: IPv5\nendpoints: []\n",
   ],
 ];
 

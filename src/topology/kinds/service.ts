@@ -1,7 +1,8 @@
 /** core/v1 Service and Endpoints, discovery.k8s.io/v1 EndpointSlice. */
 import { z } from "zod";
 import { parseAddress } from "../address.js";
-import { dnsLabel, ipv4 } from "../schema.js";
+import { parseAddress6 } from "../address6.js";
+import { dnsLabel, ip } from "../schema.js";
 import { metadata, opaque, port, portOrName, protocol, stringMap } from "./common.js";
 
 const typeMeta = { apiVersion: z.string(), kind: z.string() };
@@ -30,11 +31,11 @@ const serviceSpec = z.strictObject({
   clusterIP: z
     .string()
     .refine(
-      (text) => text === "" || text === "None" || parseAddress(text) !== undefined,
-      'is not an IPv4 address and not "None"',
+      (text) => ["", "None"].includes(text) || (parseAddress(text) ?? parseAddress6(text)) !== undefined,
+      'is not an IP address and not "None"',
     )
     .optional(),
-  externalIPs: z.array(ipv4).optional(),
+  externalIPs: z.array(ip).optional(),
   sessionAffinity: z.enum(["None", "ClientIP"]).optional(),
   sessionAffinityConfig: z
     .strictObject({
@@ -66,7 +67,7 @@ export const service = z.strictObject({
 });
 
 const endpointAddress = z.strictObject({
-  ip: ipv4,
+  ip,
   hostname: z.string().optional(),
   nodeName: z.string().optional(),
   ...opaque("targetRef"),
@@ -93,13 +94,13 @@ export const endpoints = z.strictObject({
     .optional(),
 });
 
-export const endpointSlice = z.strictObject({
+const sliceSchema = z.strictObject({
   ...typeMeta,
   metadata: metadata(),
-  addressType: z.enum(["IPv4"]),
+  addressType: z.enum(["IPv4", "IPv6", "FQDN"]),
   endpoints: z.array(
     z.strictObject({
-      addresses: z.array(ipv4).min(1),
+      addresses: z.array(z.string()).min(1),
       conditions: z
         .strictObject({
           ready: z.boolean().optional(),
@@ -114,4 +115,16 @@ export const endpointSlice = z.strictObject({
     }),
   ),
   ports: z.array(endpointPort).optional(),
+});
+
+/** Each address is of the slice's type (pkg/apis/discovery/validation). */
+export const endpointSlice = sliceSchema.superRefine(({ addressType, endpoints: list }, context) => {
+  if (addressType === "FQDN") return;
+  const parse = addressType === "IPv4" ? parseAddress : parseAddress6;
+  for (const [index, { addresses }] of list.entries())
+    for (const [place, text] of addresses.entries())
+      if (parse(text) === undefined) {
+        const path = ["endpoints", index, "addresses", place];
+        context.addIssue({ code: "custom", path, message: `is not an ${addressType} address` });
+      }
 });
