@@ -1,7 +1,16 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { HEADROOM_BYTES } from "../src/index.js";
 import { Lab, until } from "./lab.js";
-import { finishChecksums, packet, payload, pseudoSum, segments, superHeader } from "./twin.js";
+import {
+  encodeVnet,
+  finishChecksums,
+  packet,
+  payload,
+  pseudoSum,
+  segments,
+  sum16,
+  superHeader,
+} from "./twin.js";
 import { collector, LOOPBACK, sender, socket } from "./wire.js";
 
 const lab = new Lab();
@@ -77,6 +86,34 @@ it("completes an unfinished checksum, once for several ports", async () => {
       for (const frame of to.frames) expect(frame.bytes.equals(right)).toBe(true);
     }
   }
+});
+
+it("sums any length from any place as the slow twin does", async () => {
+  const from = sender(lab);
+  const to = collector(lab);
+  const udp = socket(lab);
+  to.io.addUdp(udp);
+  const lengths = [...Array.from({ length: 300 }, (_, i) => i + 2), 1447, 1448, 1449, 8191, 65506, 65507];
+  const sent = lengths.map((length, i) => {
+    const bytes = Buffer.from(i % 5 === 0 ? new Uint8Array(length).fill(0xff) : payload(length, i));
+    const checksumStart = i % Math.min(70, length - 1);
+    const checksumOffset = (i >> 1) % Math.min(20, length - checksumStart - 1);
+    const header = encodeVnet({
+      flags: 1,
+      gsoType: 0,
+      headerLength: 0,
+      gsoSize: 0,
+      checksumStart,
+      checksumOffset,
+    });
+    const expected = Buffer.from(bytes);
+    const sum = ~sum16(bytes.subarray(checksumStart)) & 0xffff;
+    expected.writeUInt16BE(sum || 0xffff, checksumStart + checksumOffset);
+    return { bytes, header, expected };
+  });
+  from.send(sent, udp.port);
+  await until(() => to.frames.length === sent.length, "the datagrams");
+  for (const [i, { expected }] of sent.entries()) expect(to.frames[i]!.bytes.equals(expected)).toBe(true);
 });
 
 it("sends all ones for a UDP checksum of zero (RFC 768)", async () => {
@@ -196,6 +233,22 @@ describe("merging", () => {
       const header = superHeader(whole, TCPV4, 1400);
       expect(frame!.bytes.equals(whole)).toBe(true);
       expect(frame!.header.equals(header)).toBe(true);
+      lab.cleanUp();
+    }
+  });
+
+  it("restores segments of any size, and drops none of a damaged run", async () => {
+    for (const size of [1, 3, 60, 61, 64, 127, 129, 536, 1011, 1399]) {
+      const whole = packet({ payload: payload(size * 30 + 1, size), id: 5 });
+      const [frame] = await through(segments(whole, size), true, 1);
+      superHeader(whole, TCPV4, size);
+      expect(frame!.bytes.equals(whole)).toBe(true);
+      const damaged = segments(whole, size);
+      damaged[7]![40 + (size >> 1)]! ^= 0x10;
+      const frames = await through(damaged, true, 3);
+      expect(frames[1]!.bytes.equals(damaged[7]!)).toBe(true);
+      expect(frames[0]!.bytes.subarray(40).equals(whole.subarray(40, 40 + 7 * size))).toBe(true);
+      expect(frames[2]!.bytes.subarray(40).equals(whole.subarray(40 + 8 * size))).toBe(true);
       lab.cleanUp();
     }
   });
