@@ -5,7 +5,13 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { startControllers } from "../control/index.js";
-import { type ApiServer, type KubeClient, StatusError, startApiServer } from "../kube/index.js";
+import {
+  type ApiServer,
+  apiServiceAddress,
+  type KubeClient,
+  StatusError,
+  startApiServer,
+} from "../kube/index.js";
 import {
   connectStore,
   createIfAbsent,
@@ -56,7 +62,17 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
   const store = connectStore({ endpoints: [...storeEndpoints(paths, record)] });
   await writeFlannelConfig(paths, record, store, log);
   const api = await startApi(paths, record, store, supervisors, log);
-  const controllers = startControllers({ client: api.client, log, nodeGraceMs: NODE_GRACE_MS });
+  const controllers = startControllers({
+    client: api.client,
+    log,
+    nodeGraceMs: NODE_GRACE_MS,
+    apiServer: {
+      serviceIp: apiServiceAddress(record.plan.network.services),
+      // The API listens on loopback alone, which no pod can reach; this is what pods know its machine by.
+      address: record.plan.network.host,
+      port: Number(new URL(api.address).port),
+    },
+  });
   const gateway = new ServiceGateway(record, supervisors, api.client, log);
   log("info", `API server on ${api.address}, store on ${storeEndpoints(paths, record).join(", ")}`);
   await applyOnce(paths, record, api.client);

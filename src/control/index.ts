@@ -9,6 +9,7 @@
  * read from the API itself.
  */
 import type { KubeClient, KubeObject } from "../kube/index.js";
+import { type ApiPlace, startApiService } from "./apiService.js";
 import { Cache } from "./cache.js";
 import type { Caches, Context, Controller } from "./context.js";
 import { startEndpoints } from "./endpoints.js";
@@ -20,6 +21,7 @@ import { Replication } from "./replication.js";
 import { startScheduler } from "./scheduler.js";
 import { startSlices } from "./slices.js";
 
+export type { ApiPlace } from "./apiService.js";
 export type { Log, LogLevel, Timers } from "./queue.js";
 
 /** Kubernetes' default of --node-monitor-grace-period. */
@@ -33,6 +35,8 @@ export interface ControllerOptions {
   readonly timers?: Timers;
   /** How long a node may be silent before its pods count as not ready. */
   readonly nodeGraceMs?: number;
+  /** What the Service `default/kubernetes` leads to; without it there is no such Service. */
+  readonly apiServer?: ApiPlace;
 }
 
 export interface Controllers {
@@ -65,6 +69,7 @@ export function startControllers(options: ControllerOptions): Controllers {
     startGarbageCollector(context),
     startPodGarbageCollector(context),
     startNodeLifecycle(context),
+    ...(options.apiServer ? [startApiService(context, options.apiServer)] : []),
   ];
   for (const cache of all) cache.start();
   const stop = async () => {

@@ -17,6 +17,7 @@ export { HttpKubeClient, type HttpKubeClientOptions } from "./client/http.js";
 export { Informer, type InformerHandlers, type InformerOptions } from "./client/informer.js";
 export { retryOnConflict } from "./client/retry.js";
 export * from "./objects.js";
+export { apiServiceAddress } from "./registry/serviceRange.js";
 export { RESOURCES, type ResourceInfo, resourceOf } from "./resources.js";
 export {
   formatSelector,

@@ -1,6 +1,6 @@
 /** A cluster for tests: the API over a store in memory, the controllers, and nodes whose kubelet is a few lines. */
 import { afterEach } from "vitest";
-import { type Controllers, startControllers, type Timers } from "../../src/control/index.js";
+import { type ApiPlace, type Controllers, startControllers, type Timers } from "../../src/control/index.js";
 import {
   type ApiServer,
   type EndpointSlice,
@@ -23,6 +23,7 @@ export interface ClusterOptions {
   readonly nodeGraceMs?: number;
   readonly now?: () => number;
   readonly timers?: Timers;
+  readonly apiServer?: ApiPlace;
 }
 
 const running: Cluster[] = [];
@@ -57,14 +58,15 @@ export class Cluster {
     this.#options = options;
   }
 
-  async startControllers(): Promise<void> {
-    const { nodeGraceMs = 3_600_000, now, timers } = this.#options;
+  async startControllers(changes: Partial<ClusterOptions> = {}): Promise<void> {
+    const { nodeGraceMs = 3_600_000, now, timers, apiServer } = { ...this.#options, ...changes };
     this.#controllers = startControllers({
       client: this.client,
       log: (level, message) => this.log.push(`${level}: ${message}`),
       nodeGraceMs,
       ...(now && { now }),
       ...(timers && { timers }),
+      ...(apiServer && { apiServer }),
     });
     await this.#controllers.synced;
   }
