@@ -1,5 +1,6 @@
 /** The pods behind a Service: addresses, ports by name, and in what state they are (kubernetes pkg/controller/util/endpoint). */
 import type { Pod, Service } from "../kube/index.js";
+import { type Family, podIpOf, serviceFamilies } from "./families.js";
 import { isFinished, isReady, isTerminating, selects } from "./pods.js";
 
 export interface BackendPort {
@@ -36,14 +37,18 @@ export function serviceLabels(service: Service): Record<string, string> {
   return { ...service.metadata?.labels, ...(headless && { [HEADLESS_LABEL]: "" }) };
 }
 
-/** Pods that the Service selects and that have an address, in the order of their names. */
-export function backendsOf(service: Service, pods: Iterable<Pod>): Backend[] {
+/** Pods that the Service selects and that have an address of the family, in the order of their names. */
+export function backendsOf(
+  service: Service,
+  pods: Iterable<Pod>,
+  family: Family = serviceFamilies(service)[0]!,
+): Backend[] {
   const backends: Backend[] = [];
   for (const pod of pods) {
     const inPlay =
       pod.metadata?.namespace === service.metadata?.namespace && selects(service.spec?.selector, pod);
-    if (inPlay && pod.status?.podIP && !isFinished(pod))
-      backends.push(backendOf(service, pod, pod.status.podIP));
+    const ip = inPlay && !isFinished(pod) ? podIpOf(pod, family) : undefined;
+    if (ip) backends.push(backendOf(service, pod, ip));
   }
   const hasPorts = (service.spec?.ports ?? []).length > 0;
   return backends
@@ -81,7 +86,8 @@ function portsOf(service: Service, pod: Pod): BackendPort[] {
 /** A target port's number in this pod; names are looked up among its container ports of the same protocol. */
 function findPort(pod: Pod, target: string | number, protocol: string): number | undefined {
   if (typeof target === "number") return target;
-  for (const container of pod.spec?.containers ?? []) {
+  const sidecars = pod.spec?.initContainers?.filter(({ restartPolicy }) => restartPolicy === "Always") ?? [];
+  for (const container of [...(pod.spec?.containers ?? []), ...sidecars]) {
     for (const port of container.ports ?? []) {
       if (port.name === target && (port.protocol ?? "TCP") === protocol) return port.containerPort;
     }

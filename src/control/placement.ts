@@ -3,8 +3,12 @@ import { isDeepStrictEqual } from "node:util";
 import type { Endpoint, EndpointPort, EndpointSlice } from "../kube/index.js";
 import { portsKey } from "./backends.js";
 
-/** Kubernetes' default of --max-endpoints-per-slice. */
-export const MAX_ENDPOINTS = 100;
+export interface PlacementLimits {
+  /** Endpoints of one slice. */
+  readonly maxEndpoints: number;
+  /** A Service without endpoints keeps one empty slice, so that those who watch learn of it. */
+  readonly keepOne: boolean;
+}
 
 /** The endpoints that have these ports. */
 export interface PortGroup {
@@ -19,25 +23,31 @@ export interface Placement {
   readonly remove: EndpointSlice[];
 }
 
-/**
- * Leaves endpoints in the slices that they are in and fills up those that change anyway, then others, then new ones.
- * A Service without endpoints keeps one empty slice, so that those who watch learn of it.
- */
-export function place(groups: readonly PortGroup[], existing: readonly EndpointSlice[]): Placement {
+/** Leaves endpoints in the slices that they are in and fills up those that change anyway, then others, then new ones. */
+export function place(
+  groups: readonly PortGroup[],
+  existing: readonly EndpointSlice[],
+  { maxEndpoints, keepOne }: PlacementLimits,
+): Placement {
   const placement: Placement = { update: [], create: [], remove: [] };
   const left = new Set(existing);
   for (const group of groups) {
     const key = portsKey(group.ports);
     const slices = existing.filter((slice) => portsKey(slice.ports ?? []) === key);
     for (const slice of slices) left.delete(slice);
-    placeGroup(group, slices, placement);
+    placeGroup(group, slices, maxEndpoints, placement);
   }
   placement.remove.push(...left);
-  if (groups.length === 0) keepOneEmpty(placement);
+  if (keepOne && groups.length === 0) keepOneEmpty(placement);
   return placement;
 }
 
-function placeGroup(group: PortGroup, slices: readonly EndpointSlice[], placement: Placement): void {
+function placeGroup(
+  group: PortGroup,
+  slices: readonly EndpointSlice[],
+  maxEndpoints: number,
+  placement: Placement,
+): void {
   const wanted = new Map(group.endpoints.map((endpoint) => [identity(endpoint), endpoint]));
   const contents = slices.map((slice) => ({ slice, endpoints: keepWanted(slice, wanted) }));
   const changed = ({ slice, endpoints }: (typeof contents)[number]) =>
@@ -48,14 +58,14 @@ function placeGroup(group: PortGroup, slices: readonly EndpointSlice[], placemen
   );
   const rest = [...wanted.values()];
   for (const { endpoints } of byPreference) {
-    while (rest.length > 0 && endpoints.length < MAX_ENDPOINTS) endpoints.push(rest.shift()!);
+    while (rest.length > 0 && endpoints.length < maxEndpoints) endpoints.push(rest.shift()!);
   }
   for (const content of contents) {
     if (content.endpoints.length === 0) placement.remove.push(content.slice);
     else if (changed(content)) placement.update.push({ ...content.slice, endpoints: content.endpoints });
   }
   const ports = [...group.ports];
-  while (rest.length > 0) placement.create.push({ ports, endpoints: rest.splice(0, MAX_ENDPOINTS) });
+  while (rest.length > 0) placement.create.push({ ports, endpoints: rest.splice(0, maxEndpoints) });
 }
 
 /** The slice's endpoints that are still wanted, as they are now; takes them out of the map. */

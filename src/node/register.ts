@@ -1,11 +1,14 @@
 /** Registers this node with the API and keeps its heartbeat (kubelet's node status). */
-import { arch, release } from "node:os";
+import { arch, availableParallelism, release } from "node:os";
 import { type KubeClient, type Node, StatusError } from "../kube/index.js";
 import type { NodeConfig } from "./config.js";
 
 /** Annotations on the Node: flannel's own for the underlay address. */
 export const PUBLIC_IP_ANNOTATION = "flannel.alpha.coreos.com/public-ip";
 export const HEARTBEAT_MS = 1000;
+
+/** The CPUs are the machine's: topology hints need them, and nothing is accounted. */
+const RESOURCES = { cpu: String(availableParallelism()), pods: "250" };
 
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
@@ -33,8 +36,8 @@ function nodeStatus(config: NodeConfig, since: string): NonNullable<Node["status
       { type: "InternalIP", address: config.nodeIp },
       { type: "Hostname", address: config.name },
     ],
-    capacity: { pods: "250" },
-    allocatable: { pods: "250" },
+    capacity: RESOURCES,
+    allocatable: RESOURCES,
     conditions: [
       {
         type: "Ready",

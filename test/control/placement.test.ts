@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MAX_ENDPOINTS, place } from "../../src/control/placement.js";
+import { type PortGroup, place as placeWith } from "../../src/control/placement.js";
 import type { Endpoint, EndpointPort, EndpointSlice } from "../../src/kube/index.js";
 
 const HTTP: EndpointPort[] = [{ name: "http", port: 80, protocol: "TCP" }];
@@ -13,6 +13,10 @@ const endpoint = (id: number, ready = true): Endpoint => ({
 });
 const range = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => endpoint(from + index));
+
+const MAX_ENDPOINTS = 100;
+const place = (groups: readonly PortGroup[], existing: readonly EndpointSlice[]) =>
+  placeWith(groups, existing, { maxEndpoints: MAX_ENDPOINTS, keepOne: true });
 
 let serial = 0;
 const slice = (endpoints: Endpoint[], ports = HTTP): EndpointSlice => ({
