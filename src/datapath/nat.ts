@@ -134,5 +134,5 @@ export class Nat {
 }
 
 function hasPorts(protocol: number): boolean {
-  return protocol === IpProtocol.tcp || protocol === IpProtocol.udp;
+  return protocol === IpProtocol.tcp || protocol === IpProtocol.udp || protocol === IpProtocol.sctp;
 }

@@ -7,10 +7,12 @@ import {
   ParseError,
   parseIpv4Packet,
   parseQuotedPacket,
+  SCTP_CHECKSUM,
   TCP_CHECKSUM,
   transportChecksumIsValid,
   UDP_CHECKSUM,
   UDP_HEADER_BYTES,
+  writeSctpChecksum,
 } from "../wire/index.js";
 import type { Port } from "./ports.js";
 import { PortKind } from "./types.js";
@@ -18,6 +20,7 @@ import {
   checksumField,
   checksumIsTrusted,
   checksumStart,
+  clearVnet,
   isPlain,
   needsChecksum,
   segmentBytes,
@@ -197,6 +200,12 @@ export class Packet {
     const start = checksumStart(bytes, frame);
     if (field < start || field + 2 > view.l3Offset + view.l3Length) return false;
     const offset = field - start;
+    if (view.protocol === IpProtocol.sctp && start === view.l4Offset && offset === SCTP_CHECKSUM) {
+      // A CRC32c has no partial form that a rewrite could adjust, and the devices behind would add up 16-bit words.
+      writeSctpChecksum(bytes, view.l4Offset, view.l4Length);
+      clearVnet(bytes, frame);
+      return true;
+    }
     const expected = view.protocol === IpProtocol.tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
     const hasPseudoHeader = view.protocol === IpProtocol.tcp || view.protocol === IpProtocol.udp;
     // Otherwise it is a tunnel's inner checksum, which no rewrite here touches.

@@ -1,4 +1,5 @@
 /** The hooks in their order. Stages decide and note how far the packet came; the bytes change only at the end. */
+import { IpProtocol, isFragment } from "../wire/index.js";
 import type { Conntrack } from "./conntrack/conntrack.js";
 import type { Egress } from "./egress.js";
 import type { FragmentCache } from "./fragments.js";
@@ -56,6 +57,7 @@ export class Pipeline {
     packet.hook = Hook.postrouting;
     const translated = this.nat.postrouting(packet);
     if (translated !== CONTINUE) return translated;
+    if (isUntranslatable(packet)) return Verdict.sctpFragment;
     const confirmed = this.conntrack.confirm(packet);
     if (confirmed !== CONTINUE) return confirmed;
     this.fragments.remember(packet);
@@ -106,4 +108,9 @@ export class Pipeline {
     packet.hook = Hook.egress;
     return this.egress.transmit(packet);
   }
+}
+
+/** Whether the packet would get other ports though its checksum, a CRC32c, covers fragments that are not here. */
+function isUntranslatable({ protocol, ports, newPorts, view }: Packet): boolean {
+  return protocol === IpProtocol.sctp && ports !== newPorts && isFragment(view);
 }

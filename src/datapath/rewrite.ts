@@ -16,6 +16,7 @@ import {
   setU32,
   TCP_CHECKSUM,
   UDP_CHECKSUM,
+  writeSctpChecksum,
 } from "../wire/index.js";
 import type { Packet } from "./packet.js";
 
@@ -72,6 +73,11 @@ function rewriteTransport(
   } else if (protocol === IpProtocol.udp) {
     writePorts(bytes, l4Offset, newPorts);
     patchUdp(bytes, l4Offset + UDP_CHECKSUM, sum);
+  } else if (protocol === IpProtocol.sctp && ports !== newPorts) {
+    writePorts(bytes, l4Offset, newPorts);
+    // As Linux' sctp_manip_pkt; what an ICMP error quotes in part cannot be computed over.
+    if (view.headerLength + view.l4Length === view.l3Length)
+      writeSctpChecksum(bytes, l4Offset, view.l4Length);
   }
 }
 

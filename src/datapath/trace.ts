@@ -4,11 +4,11 @@
  */
 import {
   formatFingerprint,
+  formatSctpChunks,
   formatTcpFlags,
   hasIcmpId,
   IpProtocol,
   icmpName,
-  type PacketView,
   packetFingerprint,
 } from "../wire/index.js";
 import type { UnderlayEnds } from "./options.js";
@@ -63,7 +63,7 @@ export function observe(
     reply: (packet.flow & 1) === 1,
     lengthBytes: view.l3Length,
     ttl: leavesWithTtl(packet, isLeaving),
-    info: describe(view),
+    info: describe(packet),
     stages: stagesOf(packet, outcome, why),
   };
 }
@@ -96,10 +96,12 @@ function tunnelPort(port: Port | undefined, underlay: UnderlayEnds): number {
   return port?.kind === PortKind.nodenet ? underlay.nodenetPort : 0;
 }
 
-/** Such as `S`, `F.`, `echo request seq 3`; empty for UDP. */
-function describe(view: PacketView): string {
+/** Such as `S`, `F.`, `COOKIE ACK, DATA`, `echo request seq 3`; empty for UDP. */
+function describe({ bytes, view }: Packet): string {
   if (view.fragmentOffset !== 0) return `fragment at ${view.fragmentOffset}`;
   if (view.protocol === IpProtocol.tcp) return formatTcpFlags(view.tcpFlags);
+  if (view.protocol === IpProtocol.sctp)
+    return formatSctpChunks(bytes, view.l4Offset, view.l4Offset + view.l4Length);
   if (view.protocol !== IpProtocol.icmp) return "";
   const name = icmpName(view.icmpType, view.icmpCode);
   return hasIcmpId(view.icmpType) ? `${name} seq ${view.icmpSeq}` : name;

@@ -96,6 +96,12 @@ const ROWS = {
     "The datagram's first fragment was not seen before this one.",
     "FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND",
   ),
+  sctpFragment: row(
+    "drop",
+    "sctp-fragment-nat",
+    "The ports of a fragmented SCTP packet cannot be rewritten: its checksum covers all fragments.",
+    "IP_FRAGMENTATION_NOT_SUPPORTED",
+  ),
   fragmentForNode: row(
     "drop",
     "fragment-for-node",

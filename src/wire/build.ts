@@ -1,6 +1,8 @@
 /** Whole IPv4 packets from their fields: for tests, probes and made-up packets, not for the path of each packet. */
+import { setU16 } from "./bytes.js";
 import { ICMP_HEADER_BYTES, IcmpType, writeIcmp } from "./icmpv4.js";
 import * as ip from "./ipv4.js";
+import { SCTP_CHUNK_HEADER_BYTES, SCTP_HEADER_BYTES, writeSctp } from "./sctp.js";
 import { TCP_HEADER_BYTES, writeTcp } from "./tcp.js";
 import { UDP_HEADER_BYTES, writeUdp } from "./udp.js";
 
@@ -33,6 +35,20 @@ export interface TcpFields extends UdpFields {
   readonly options?: Uint8Array;
 }
 
+/** A chunk without its padding; `value` is what follows its four bytes of header. */
+export interface SctpChunkFields {
+  readonly type: number;
+  readonly flags?: number;
+  readonly value?: Uint8Array;
+}
+
+export interface SctpFields extends UdpFields {
+  /** Verification tag. */
+  readonly tag: number;
+  /** In front of the payload, if there is one. */
+  readonly chunks: readonly SctpChunkFields[];
+}
+
 export interface EchoFields extends PacketFields {
   /** Echo request unless it is a reply. */
   readonly reply?: boolean;
@@ -60,6 +76,25 @@ export function buildTcp(bytes: Uint8Array, offset: number, fields: TcpFields): 
   writeTcp(bytes, at, src, dst, sport, dport, seq, ack, flags, window, options.length, payload.length);
   const length = TCP_HEADER_BYTES + options.length + payload.length;
   return buildIpv4(bytes, offset, ip.IpProtocol.tcp, length, fields);
+}
+
+/** Writes an SCTP packet at `offset`; returns its length. */
+export function buildSctp(bytes: Uint8Array, offset: number, fields: SctpFields): number {
+  const at = offset + ip.IPV4_HEADER_BYTES;
+  let end = at + SCTP_HEADER_BYTES;
+  for (const { type, flags = 0, value = NOTHING } of fields.chunks) {
+    const length = SCTP_CHUNK_HEADER_BYTES + value.length;
+    bytes.fill(0, end, end + length + 3);
+    bytes[end] = type;
+    bytes[end + 1] = flags;
+    setU16(bytes, end + 2, length);
+    bytes.set(value, end + SCTP_CHUNK_HEADER_BYTES);
+    end += (length + 3) & ~3;
+  }
+  bytes.set(fields.payload ?? NOTHING, end);
+  const chunks = end + (fields.payload?.length ?? 0) - at - SCTP_HEADER_BYTES;
+  writeSctp(bytes, at, fields.sport, fields.dport, fields.tag, chunks);
+  return buildIpv4(bytes, offset, ip.IpProtocol.sctp, SCTP_HEADER_BYTES + chunks, fields);
 }
 
 /** Writes an ICMP echo request or reply at `offset`; returns its length. */

@@ -9,6 +9,7 @@ import { IpProtocol } from "./ipv4.js";
 import { ipv6FlowLabel } from "./ipv6.js";
 import { PacketView, ParseError, parseQuotedPacket } from "./packet.js";
 import { parseQuotedIpv6 } from "./packet6.js";
+import { sctpTag } from "./sctp.js";
 import { TCP_HEADER_BYTES } from "./tcp.js";
 
 /** How much of the payload counts. An ICMP error quotes 576 − 28 bytes, so at least this much of most packets. */
@@ -17,8 +18,9 @@ const PAYLOAD_BYTES = 64;
 const quoted = new PacketView();
 
 /**
- * The fingerprint of a parsed packet, an unsigned 32-bit number: IP id (the flow label of IPv6), protocol, total length, DF and fragment fields;
- * TCP sequence numbers, flags, window and options, or ICMP type, code and sequence number; up to 64 bytes of payload.
+ * The fingerprint of a parsed packet, an unsigned 32-bit number: IP id (the flow label of IPv6), protocol, total length,
+ * DF and fragment fields; TCP sequence numbers, flags, window and options, SCTP verification tag, or ICMP type, code and
+ * sequence number; up to 64 bytes of payload.
  * For ICMP errors the same of the packet they quote instead of the payload, which holds addresses and ports.
  */
 export function packetFingerprint(bytes: Uint8Array, view: PacketView): number {
@@ -54,6 +56,9 @@ function mixHeaders(start: number, bytes: Uint8Array, view: PacketView): number 
   hash = mix(hash, (view.protocol << 24) | fragment);
   if (view.protocol === IpProtocol.icmp || view.protocol === IpProtocol.icmpv6) {
     return mix(hash, (view.icmpType << 24) | (view.icmpCode << 16) | view.icmpSeq);
+  }
+  if (view.protocol === IpProtocol.sctp && view.fragmentOffset === 0) {
+    return mix(hash, sctpTag(bytes, view.l4Offset));
   }
   if (view.protocol !== IpProtocol.tcp) return hash;
   hash = mix(hash, view.tcpSeq);

@@ -16,6 +16,7 @@ import {
 import { hasIcmpv6Id } from "./icmpv6.js";
 import * as ip from "./ipv4.js";
 import { ipv6PseudoHeaderSum } from "./ipv6.js";
+import { SCTP_DPORT, SCTP_HEADER_BYTES, SCTP_SPORT, sctpChecksumIsValid } from "./sctp.js";
 import * as tcp from "./tcp.js";
 import { UDP_CHECKSUM, UDP_DPORT, UDP_HEADER_BYTES, UDP_SPORT, udpLength } from "./udp.js";
 
@@ -31,7 +32,7 @@ export const ParseError = {
   badOptions: 6,
   /** A fragment that would end behind byte 65535. */
   badFragment: 7,
-  /** Fewer bytes behind the IP header than the TCP, UDP or ICMP header needs. */
+  /** Fewer bytes behind the IP header than the TCP, UDP, SCTP or ICMP header needs. */
   truncatedTransport: 8,
   badTcpHeaderLength: 9,
   badUdpLength: 10,
@@ -91,7 +92,7 @@ export class PacketView {
   /** What follows the IP header; of a quoted packet only the bytes that are there. */
   l4Offset = 0;
   l4Length = 0;
-  /** Ports of TCP and UDP. */
+  /** Ports of TCP, UDP and SCTP. */
   sport = 0;
   dport = 0;
   tcpFlags = 0;
@@ -160,12 +161,13 @@ export function parseQuotedPacket(bytes: Uint8Array, error: PacketView, view: Pa
 }
 
 /**
- * Whether the checksum of an unfragmented TCP, UDP or ICMP packet is right; true for a UDP datagram without one and for
- * other protocols. Not for packets with a partial checksum.
+ * Whether the checksum of an unfragmented TCP, UDP, SCTP or ICMP packet is right; true for a UDP datagram without one
+ * and for other protocols. Not for packets with a partial checksum.
  */
 export function transportChecksumIsValid(bytes: Uint8Array, view: PacketView): boolean {
   const { l4Offset, protocol } = view;
   if (protocol === ip.IpProtocol.icmp) return checksum(bytes, l4Offset, view.l4Length) === 0;
+  if (protocol === ip.IpProtocol.sctp) return sctpChecksumIsValid(bytes, l4Offset, view.l4Length);
   const isUdp = protocol === ip.IpProtocol.udp;
   if (!isUdp && protocol !== ip.IpProtocol.tcp && protocol !== ip.IpProtocol.icmpv6) return true;
   if (isUdp && getU16(bytes, l4Offset + UDP_CHECKSUM) === 0) return true;
@@ -225,14 +227,23 @@ export function clearTransport(view: PacketView, l4Offset: number, l4Length: num
 
 /** Reads the header of TCP and UDP, in place behind an IP header of either version. */
 export function parseTransport(bytes: Uint8Array, view: PacketView): ParseError {
-  if (view.protocol === ip.IpProtocol.tcp) return parseTcp(bytes, view);
-  return view.protocol === ip.IpProtocol.udp ? parseUdp(bytes, view) : ParseError.ok;
+  switch (view.protocol) {
+    case ip.IpProtocol.tcp:
+      return parseTcp(bytes, view);
+    case ip.IpProtocol.udp:
+      return parseUdp(bytes, view);
+    case ip.IpProtocol.sctp:
+      return parseSctp(bytes, view);
+    default:
+      return ParseError.ok;
+  }
 }
 
 /** The same of a packet that an ICMP error quotes, of which at least 8 bytes behind the IP header are there. */
 export function parseQuotedTransport(bytes: Uint8Array, view: PacketView): void {
   if (view.protocol === ip.IpProtocol.tcp) readQuotedTcp(bytes, view);
   if (view.protocol === ip.IpProtocol.udp) readUdp(bytes, view);
+  if (view.protocol === ip.IpProtocol.sctp) readSctp(bytes, view);
 }
 
 function parseTcp(bytes: Uint8Array, view: PacketView): ParseError {
@@ -289,6 +300,20 @@ function readUdp(bytes: Uint8Array, view: PacketView): void {
   const length = Math.min(udpLength(bytes, view.l4Offset), view.l4Length);
   view.payloadOffset = view.l4Offset + UDP_HEADER_BYTES;
   view.payloadLength = Math.max(length - UDP_HEADER_BYTES, 0);
+}
+
+function parseSctp(bytes: Uint8Array, view: PacketView): ParseError {
+  if (view.l4Length < SCTP_HEADER_BYTES) return ParseError.truncatedTransport;
+  readSctp(bytes, view);
+  return ParseError.ok;
+}
+
+function readSctp(bytes: Uint8Array, view: PacketView): void {
+  const header = Math.min(SCTP_HEADER_BYTES, view.l4Length);
+  view.sport = getU16(bytes, view.l4Offset + SCTP_SPORT);
+  view.dport = getU16(bytes, view.l4Offset + SCTP_DPORT);
+  view.payloadOffset = view.l4Offset + header;
+  view.payloadLength = view.l4Length - header;
 }
 
 /** Reads the header of ICMP or ICMPv6, which look alike. */

@@ -18,6 +18,7 @@ import {
 } from "../../src/datapath/index.js";
 import {
   buildEcho,
+  buildSctp,
   buildTcp,
   buildUdp,
   type EchoFields,
@@ -26,6 +27,7 @@ import {
   parseIpv4,
   parseMac,
   parsePrefix,
+  type SctpFields,
   type TcpFields,
   type UdpFields,
   writeEthernet,
@@ -270,6 +272,10 @@ export function tcp(fields: TcpFields): Uint8Array {
 
 export function udp(fields: UdpFields): Uint8Array {
   return sized((bytes) => buildUdp(bytes, 0, fields));
+}
+
+export function sctp(fields: SctpFields): Uint8Array {
+  return sized((bytes) => buildSctp(bytes, 0, fields));
 }
 
 export function echo(fields: EchoFields): Uint8Array {

@@ -33,6 +33,7 @@ export interface SlowPacket {
 const ICMP = 1;
 const TCP = 6;
 const UDP = 17;
+const SCTP = 132;
 const ERRORS = [3, 4, 5, 11, 12];
 
 function word(bytes: Uint8Array, at: number): number {
@@ -94,9 +95,28 @@ export function readPacket(packet: Uint8Array, partialAt = -1, lenient = false):
   return fields;
 }
 
+/** CRC-32C bit by bit (RFC 9260 appendix A), as the four bytes that stand in an SCTP packet. */
+export function slowCrc32c(bytes: Iterable<number>): number[] {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    for (let bit = 0; bit < 8; bit++) {
+      const low = (crc & 1) ^ ((byte >> bit) & 1);
+      crc = (crc >>> 1) ^ (low === 1 ? 0x82f63b78 : 0);
+    }
+  }
+  return [0, 8, 16, 24].map((shift) => (~crc >>> shift) & 0xff);
+}
+
 function checkTransport(packet: Uint8Array, header: number, protocol: number, partialAt: number): void {
   const l4 = packet.slice(header);
   if (protocol === ICMP) must(slowSum(l4) === 0xffff, "ICMP checksum");
+  if (protocol === SCTP) {
+    const zeroed = l4.map((byte, i) => (i >= 8 && i < 12 ? 0 : byte));
+    must(
+      slowCrc32c(zeroed).every((byte, i) => byte === l4[8 + i]),
+      "SCTP checksum",
+    );
+  }
   if (protocol !== TCP && protocol !== UDP) return;
   const at = protocol === TCP ? 16 : 6;
   const pseudo = pseudoHeader(packet, protocol, l4.length);
@@ -117,10 +137,10 @@ function readFields(packet: Uint8Array, header: number, lenient: boolean): SlowP
   const l4 = packet.slice(header);
   const protocol = packet[9];
   const isFirst = (word(packet, 6) & 0x1fff) === 0;
-  const hasPorts = isFirst && (protocol === TCP || protocol === UDP);
+  const hasPorts = isFirst && (protocol === TCP || protocol === UDP || protocol === SCTP);
   const isIcmp = isFirst && protocol === ICMP;
   const isError = isIcmp && ERRORS.includes(l4[0]);
-  const l4Header = !isFirst ? 0 : protocol === TCP ? ((l4[12] ?? 80) >> 4) * 4 : 8;
+  const l4Header = !isFirst ? 0 : protocol === TCP ? ((l4[12] ?? 80) >> 4) * 4 : protocol === SCTP ? 12 : 8;
   return {
     src: dotted(packet, 12),
     dst: dotted(packet, 16),

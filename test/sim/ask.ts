@@ -1,6 +1,7 @@
 /** One question by a client to an echo server somewhere in the cluster, and what came of it. */
 import type { Cluster } from "./cluster.js";
 import { asText, text } from "./packet.js";
+import { askSctp } from "./sctp.js";
 import type { Station } from "./station.js";
 
 export interface Answer {
@@ -13,7 +14,7 @@ export interface Answer {
   readonly replyFrom: string;
 }
 
-export type AskProtocol = "TCP" | "UDP" | "ICMP";
+export type AskProtocol = "TCP" | "UDP" | "SCTP" | "ICMP";
 
 const PATIENCE_MS = 20_000;
 
@@ -26,6 +27,7 @@ export function ask(
   protocol: AskProtocol,
 ): Answer {
   if (protocol === "TCP") return askTcp(cluster, from, dst, port);
+  if (protocol === "SCTP") return askOverSctp(cluster, from, dst, port);
   return protocol === "UDP" ? askUdp(cluster, from, dst, port) : askIcmp(cluster, from, dst);
 }
 
@@ -56,6 +58,26 @@ function askUdp(cluster: Cluster, from: Station, dst: string, port: number): Ans
   const error = from.errors
     .slice(errors)
     .find(({ quoted }) => quoted.dst === dst && quoted.sport === sport && quoted.dport === port);
+  if (error === undefined) return failed("silence");
+  return failed(error.type === 3 && error.code === 3 ? "refused" : "unreachable");
+}
+
+/** Source ports of SCTP questions, one each. */
+let nextSctpPort = 50_000;
+
+function askOverSctp(cluster: Cluster, from: Station, dst: string, port: number): Answer {
+  const errors = from.errors.length;
+  const sport = nextSctpPort++;
+  const end = askSctp(from, dst, port, sport);
+  cluster.run(5000);
+  if (end.input !== "") {
+    end.close();
+    cluster.run(100);
+    if (end.state !== "closed")
+      throw new Error(`association with ${dst}:${port} was not closed in good order`);
+    return answered(end.input, end.heardFrom);
+  }
+  const error = from.errors.slice(errors).find(({ quoted }) => quoted.dst === dst && quoted.sport === sport);
   if (error === undefined) return failed("silence");
   return failed(error.type === 3 && error.code === 3 ? "refused" : "unreachable");
 }

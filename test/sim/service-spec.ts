@@ -22,7 +22,7 @@ export interface ServiceExtras {
 export interface ExposedPort extends ServiceExtras {
   readonly port: number;
   readonly targetPort: number;
-  readonly protocol?: "TCP" | "UDP";
+  readonly protocol?: "TCP" | "UDP" | "SCTP";
   readonly nodePort?: number;
   readonly spec?: Partial<ServiceSpec>;
 }

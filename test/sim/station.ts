@@ -92,6 +92,8 @@ export class Station {
   /** TCP segments to a client's port that belong to no connection of that port. */
   readonly strays: string[] = [];
   readonly tcp = new Map<string, TcpEnd>();
+  /** Further protocols by number. */
+  readonly protocols = new Map<number, (packet: Packet) => void>();
   readonly #udpServers = new Map<number, (datagram: Datagram) => Uint8Array | undefined>();
   readonly #tcpServers = new Map<number, (end: TcpEnd) => void>();
   readonly #neighbours = new Map<string, string>();
@@ -251,6 +253,7 @@ export class Station {
     if (packet.protocol === ICMP) this.#onIcmp(packet, decodeIcmp(packet.body));
     if (packet.protocol === UDP) this.#onUdp(packet);
     if (packet.protocol === TCP) this.#onTcp(packet, decodeTcp(packet.body));
+    this.protocols.get(packet.protocol)?.(packet);
   }
 
   #onIcmp(packet: Packet, message: IcmpMessage): void {

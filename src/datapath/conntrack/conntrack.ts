@@ -10,7 +10,16 @@ import { CONTINUE, Verdict } from "../verdicts.js";
 import { Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Flows } from "./flows.js";
 import { invertPorts, isIcmpRequest } from "./invert.js";
-import { type ConntrackTimeouts, DEFAULT_TIMEOUTS, State, timeoutTicks } from "./state.js";
+import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
+import {
+  beginSctp,
+  nextSctpState,
+  SCTP_INVALID,
+  SCTP_NO_REFRESH,
+  SCTP_STATE_MASK,
+  SctpState,
+} from "./sctp.js";
+import { type ConntrackTimeouts, DEFAULT_TIMEOUTS, State, timeoutIndex, timeoutTicks } from "./state.js";
 import { INVALID, nextTcpState, REOPEN, UNCHANGED } from "./tcp.js";
 
 /** How far early drop looks for an entry that may go (Linux: 8 buckets). */
@@ -52,7 +61,8 @@ export class Conntrack extends Flows {
     if (newDst !== packet.dst || (newPorts & 0xffff) !== (ports & 0xffff)) meta |= Meta.dstNat;
     const label = this.labels.take(packet.service, packet.endpoint);
     words[at + Word.meta] = meta | (label << Meta.labelShift);
-    words[at + Word.deadline] = this.now + this.timeouts[packet.initialState];
+    words[at + Word.deadline] = this.now + this.timeouts[timeoutIndex(packet.protocol, packet.initialState)];
+    if (packet.protocol === IpProtocol.sctp) adoptNewRecord(this.protoWords, entry);
     this.table.link(entry);
     this.account(at, 0, packet.view.l3Length);
     packet.initialState = State.none;
@@ -70,7 +80,7 @@ export class Conntrack extends Flows {
   /** A connection's first packet: whether one can begin so. */
   private begin(packet: Packet): number {
     packet.ctState = CtState.new;
-    const state = initialState(packet);
+    const state = this.initialState(packet);
     if (state === State.none) return this.invalid(packet);
     if (!packet.l4ChecksumHolds()) return Verdict.badChecksum;
     packet.initialState = state;
@@ -94,9 +104,12 @@ export class Conntrack extends Flows {
         this.remove(reference >>> 1);
         return this.begin(packet);
       }
+    } else if (packet.protocol === IpProtocol.sctp) {
+      if (!packet.l4ChecksumHolds()) return Verdict.badChecksum;
+      next = this.advanceSctp(packet, reference, state);
+      if (next === SCTP_INVALID) return this.invalid(packet);
     }
-    if (next === UNCHANGED) next = state;
-    else this.refresh(at, meta, direction, next);
+    if (next !== UNCHANGED) this.refresh(at, meta, direction, packet.protocol, next);
     packet.flow = reference;
     packet.ctState = direction === 1 || (meta & Meta.seenReply) !== 0 ? CtState.established : CtState.new;
     this.account(at, direction, packet.view.l3Length);
@@ -110,7 +123,17 @@ export class Conntrack extends Flows {
   }
 
   /** Sets state, flags and deadline after a packet that moved the connection on. */
-  private refresh(at: number, before: number, direction: number, reached: number): void {
+  private refresh(at: number, before: number, direction: number, protocol: number, reached: number): void {
+    const { words } = this.table;
+    if (protocol === IpProtocol.sctp) {
+      const state = reached & SCTP_STATE_MASK;
+      let flags = direction === 1 ? Meta.seenReply : 0;
+      if (state === SctpState.established) flags |= Meta.assured;
+      words[at + Word.meta] = (before & ~Meta.stateMask) | (state << Meta.stateShift) | flags;
+      if ((reached & SCTP_NO_REFRESH) === 0)
+        words[at + Word.deadline] = this.now + this.timeouts[timeoutIndex(protocol, state)];
+      return;
+    }
     const meta = direction === 1 ? before | Meta.seenReply : before;
     const wasState = (before & Meta.stateMask) >>> Meta.stateShift;
     const replied = (meta & Meta.seenReply) !== 0;
@@ -123,7 +146,6 @@ export class Conntrack extends Flows {
       next = State.udpStream;
       assured = true;
     }
-    const { words } = this.table;
     words[at + Word.meta] =
       (meta & ~Meta.stateMask) | (next << Meta.stateShift) | (assured ? Meta.assured : 0);
     words[at + Word.deadline] = this.now + this.timeouts[next];
@@ -155,6 +177,32 @@ export class Conntrack extends Flows {
     return CONTINUE;
   }
 
+  private advanceSctp({ bytes, view }: Packet, reference: number, state: number): number {
+    const end = view.l4Offset + view.l4Length;
+    const at = (reference >>> 1) * PROTO_WORDS;
+    return nextSctpState(bytes, view.l4Offset, end, this.protoWords, at, reference & 1, state);
+  }
+
+  /** The state that a first packet puts a connection in; `none` when no connection begins with such a packet. */
+  private initialState({ protocol, bytes, view }: Packet): number {
+    switch (protocol) {
+      case IpProtocol.tcp: {
+        const next = nextTcpState(State.none, 0, view.tcpFlags);
+        return next === INVALID ? State.none : next;
+      }
+      case IpProtocol.udp:
+        return State.udp;
+      case IpProtocol.sctp: {
+        const next = beginSctp(bytes, view.l4Offset, view.l4Offset + view.l4Length, this.protoWords);
+        return next === SCTP_INVALID ? State.none : next & SCTP_STATE_MASK;
+      }
+      case IpProtocol.icmp:
+        return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
+      default:
+        return State.generic;
+    }
+  }
+
   private invalid(packet: Packet): number {
     packet.ctState = CtState.invalid;
     return Verdict.ctInvalid;
@@ -182,15 +230,4 @@ export class Conntrack extends Flows {
     }
     return false;
   }
-}
-
-/** The state that a first packet puts a connection in; `none` when no connection begins with such a packet. */
-function initialState(packet: Packet): number {
-  if (packet.protocol === IpProtocol.tcp) {
-    const next = nextTcpState(State.none, 0, packet.view.tcpFlags);
-    return next === INVALID ? State.none : next;
-  }
-  if (packet.protocol === IpProtocol.udp) return State.udp;
-  if (packet.protocol !== IpProtocol.icmp) return State.generic;
-  return isIcmpRequest(packet.view.icmpType) ? State.icmp : State.none;
 }

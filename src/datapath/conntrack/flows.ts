@@ -2,6 +2,7 @@
 import type { ConntrackCleaner } from "../types.js";
 import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Labels, NO_LABEL } from "./labels.js";
+import { PROTO_WORDS } from "./proto-words.js";
 import { type ConntrackFilter, type ConntrackRecord, matchesFilter, readRecord } from "./records.js";
 import { TICK_MS } from "./state.js";
 
@@ -16,6 +17,8 @@ export class Flows implements ConntrackCleaner {
   /** Entries that were removed early to make room. */
   earlyDrops = 0;
   protected readonly table: FlowTable;
+  /** Records of TCP and SCTP by entry: see proto-words.ts. */
+  protected readonly protoWords: Int32Array;
   protected readonly labels = new Labels(MAX_LABEL);
   /** In ticks since the first packet. */
   protected now = 0;
@@ -24,6 +27,7 @@ export class Flows implements ConntrackCleaner {
 
   constructor(random: () => number, max = DEFAULT_MAX) {
     this.table = new FlowTable(max, (random() * 2 ** 32) | 0, (random() * 2 ** 32) | 0);
+    this.protoWords = new Int32Array((max + 1) * PROTO_WORDS);
   }
 
   /** Entries, expired ones included until they are swept. */

@@ -3,6 +3,7 @@ import { IpProtocol } from "../../wire/index.js";
 import type { Tuple } from "../types.js";
 import { Meta, REPLY_TUPLE, Word } from "./flow-table.js";
 import type { Labels } from "./labels.js";
+import { SCTP_STATE_NAMES } from "./sctp.js";
 import { TCP_STATE_NAMES, TICK_MS } from "./state.js";
 
 /** One connection; the fields of a `conntrack -L` line. */
@@ -10,7 +11,7 @@ export interface ConntrackRecord {
   readonly protocol: number;
   /** Seconds until it expires without further traffic. */
   readonly timeoutSeconds: number;
-  /** TCP only: `ESTABLISHED` … */
+  /** TCP and SCTP only: `ESTABLISHED` … */
   readonly state?: string;
   readonly original: Tuple;
   readonly reply: Tuple;
@@ -54,8 +55,7 @@ export function readRecord(words: Int32Array, at: number, nowTicks: number, labe
   return {
     protocol,
     timeoutSeconds: Math.max(0, Math.ceil(((words[at + Word.deadline] - nowTicks) * TICK_MS) / 1000)),
-    state:
-      protocol === IpProtocol.tcp ? TCP_STATE_NAMES[(meta & Meta.stateMask) >>> Meta.stateShift] : undefined,
+    state: stateName(protocol, (meta & Meta.stateMask) >>> Meta.stateShift),
     original: readTuple(words, at, protocol),
     reply: readTuple(words, at + REPLY_TUPLE, protocol),
     originalPackets: words[at + Word.packets] >>> 0,
@@ -67,6 +67,11 @@ export function readRecord(words: Int32Array, at: number, nowTicks: number, labe
     service: labels.service(label),
     endpoint: labels.endpoint(label),
   };
+}
+
+function stateName(protocol: number, state: number): string | undefined {
+  if (protocol === IpProtocol.tcp) return TCP_STATE_NAMES[state];
+  return protocol === IpProtocol.sctp ? SCTP_STATE_NAMES[state] : undefined;
 }
 
 function readTuple(words: Int32Array, at: number, protocol: number): Tuple {

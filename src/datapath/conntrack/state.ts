@@ -1,4 +1,5 @@
 /** States of a connection and how long each lives without traffic. */
+import { IpProtocol } from "../../wire/index.js";
 
 /** TCP's are nf_conntrack_tcp's; `pickedUp` is its ESTABLISHED without a reply seen, which lives for TCP_UNACK. */
 export const State = {
@@ -50,6 +51,14 @@ export interface ConntrackTimeouts {
   readonly udpStream: number;
   readonly icmp: number;
   readonly generic: number;
+  readonly sctpClosed: number;
+  readonly sctpCookieWait: number;
+  readonly sctpCookieEchoed: number;
+  readonly sctpEstablished: number;
+  readonly sctpShutdownSent: number;
+  readonly sctpShutdownRecd: number;
+  readonly sctpShutdownAckSent: number;
+  readonly sctpHeartbeatSent: number;
 }
 
 /** Linux' defaults (Documentation/networking/nf_conntrack-sysctl.rst). */
@@ -67,12 +76,28 @@ export const DEFAULT_TIMEOUTS: ConntrackTimeouts = {
   udpStream: 120,
   icmp: 30,
   generic: 600,
+  sctpClosed: 10,
+  sctpCookieWait: 3,
+  sctpCookieEchoed: 3,
+  sctpEstablished: 210,
+  sctpShutdownSent: 3,
+  sctpShutdownRecd: 3,
+  sctpShutdownAckSent: 3,
+  sctpHeartbeatSent: 30,
 };
 
 /** Length of a tick, the unit of deadlines: 2^31 of them are 6.8 years. */
 export const TICK_MS = 100;
 
-/** Ticks by state. */
+/** States of SCTP count from 0 of their own; their time-outs stand behind the others'. */
+const SCTP_TIMEOUTS = 16;
+
+/** Where a state's time-out is in what {@link timeoutTicks} returns. */
+export function timeoutIndex(protocol: number, state: number): number {
+  return protocol === IpProtocol.sctp ? SCTP_TIMEOUTS + state : state;
+}
+
+/** Ticks by {@link timeoutIndex}. */
 export function timeoutTicks(timeouts: ConntrackTimeouts): Int32Array {
   const seconds = [
     0,
@@ -90,6 +115,16 @@ export function timeoutTicks(timeouts: ConntrackTimeouts): Int32Array {
     timeouts.udpStream,
     timeouts.icmp,
     timeouts.generic,
+    0,
+    0,
+    timeouts.sctpClosed,
+    timeouts.sctpCookieWait,
+    timeouts.sctpCookieEchoed,
+    timeouts.sctpEstablished,
+    timeouts.sctpShutdownSent,
+    timeouts.sctpShutdownRecd,
+    timeouts.sctpShutdownAckSent,
+    timeouts.sctpHeartbeatSent,
   ];
   return Int32Array.from(seconds, (value) => Math.ceil((value * 1000) / TICK_MS));
 }
