@@ -16,6 +16,7 @@ const DEPENDENTS = [
 
 /** Kinds that own things; of others it is not known whether they are gone, so their dependents stay. */
 const OWNERS: Readonly<Record<string, keyof Caches>> = {
+  "v1 Endpoints": "endpoints",
   "v1 Node": "nodes",
   "v1 Pod": "pods",
   "v1 ReplicationController": "replicationcontrollers",

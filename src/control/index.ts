@@ -14,6 +14,7 @@ import { Cache } from "./cache.js";
 import type { Caches, Context, Controller } from "./context.js";
 import { startEndpoints } from "./endpoints.js";
 import { startGarbageCollector, startPodGarbageCollector } from "./garbage.js";
+import { startMirroring } from "./mirroring.js";
 import { startNodeLifecycle } from "./nodeLifecycle.js";
 import { REPLICA_SET, REPLICATION_CONTROLLER } from "./owners.js";
 import type { Log, Timers } from "./queue.js";
@@ -66,6 +67,7 @@ export function startControllers(options: ControllerOptions): Controllers {
     new Replication(context, REPLICA_SET),
     startEndpoints(context),
     startSlices(context),
+    startMirroring(context),
     startGarbageCollector(context),
     startPodGarbageCollector(context),
     startNodeLifecycle(context),

@@ -6,9 +6,16 @@ import { badRequest } from "./status.js";
 
 export type Schema =
   | { readonly type: "string" | "boolean" | "int32" | "int64" | "intOrString" | "time" | "any" }
-  | { readonly type: "list"; readonly items: Schema }
+  | ListSchema
   | { readonly type: "map"; readonly values: Schema }
   | StructSchema;
+
+export interface ListSchema {
+  readonly type: "list";
+  readonly items: Schema;
+  /** The field by which a strategic merge patch knows elements; empty where the elements are their own names. */
+  readonly mergeKey?: string;
+}
 
 export interface StructSchema {
   readonly type: "struct";
@@ -26,8 +33,12 @@ export const time: Schema = { type: "time" };
 /** Kept as it is: a part that Podwire passes on without a look. */
 export const any: Schema = { type: "any" };
 export const list = (items: Schema): Schema => ({ type: "list", items });
+/** A list that strategic merge patches merge, by this field of its elements. */
+export const keyedList = (mergeKey: string, items: Schema): Schema => ({ type: "list", items, mergeKey });
 export const map = (values: Schema): Schema => ({ type: "map", values });
 export const strings = list(string);
+/** A list of texts that strategic merge patches add to. */
+export const stringSet = keyedList("", string);
 export const stringMap = map(string);
 export const struct = (name: string, fields: StructSchema["fields"]): StructSchema => ({
   type: "struct",

@@ -1,11 +1,16 @@
 /** A cluster for tests: the API over a store in memory, the controllers, and nodes whose kubelet is a few lines. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach } from "vitest";
 import { type ApiPlace, type Controllers, startControllers, type Timers } from "../../src/control/index.js";
 import {
   type ApiServer,
+  type ApiServerOptions,
   type EndpointSlice,
   type Endpoints,
   type Event,
+  HttpKubeClient,
   Informer,
   type KubeClient,
   type KubeObject,
@@ -15,6 +20,7 @@ import {
   startApiServer,
 } from "../../src/kube/index.js";
 import { MemoryStore } from "../../src/store/index.js";
+import { type Answer, sendRaw } from "../kube/raw.js";
 
 export interface ClusterOptions {
   readonly nodes?: readonly string[];
@@ -24,6 +30,9 @@ export interface ClusterOptions {
   readonly now?: () => number;
   readonly timers?: Timers;
   readonly apiServer?: ApiPlace;
+  /** Whether the test's own client speaks HTTP to the API server; the controllers' is in process, as in a lab. */
+  readonly http?: boolean;
+  readonly api?: Partial<ApiServerOptions>;
 }
 
 const running: Cluster[] = [];
@@ -33,18 +42,22 @@ afterEach(async () => {
 
 export class Cluster {
   readonly client: KubeClient;
+  readonly socketPath: string;
   readonly log: string[] = [];
   readonly #api: ApiServer;
+  readonly #dir: string;
   #controllers: Controllers | undefined;
   readonly #options: ClusterOptions;
   #pods: Informer<Pod> | undefined;
   #nextIp = 1;
 
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
-    const cluster = new Cluster(
-      await startApiServer({ store: new MemoryStore(), serviceNetwork: "10.96.0.0/16" }),
-      options,
-    );
+    const dir = mkdtempSync(join(tmpdir(), "podwire-control-"));
+    const socketPath = join(dir, "api.sock");
+    const store = new MemoryStore();
+    const listen = options.http ? { listen: { socketPath } } : {};
+    const api = await startApiServer({ store, serviceNetwork: "10.96.0.0/16", ...listen, ...options.api });
+    const cluster = new Cluster(api, options, dir);
     running.push(cluster);
     for (const name of options.nodes ?? ["n1", "n2", "n3"]) await cluster.addNode(name);
     if (options.kubelet ?? true) cluster.#startKubelet();
@@ -52,16 +65,18 @@ export class Cluster {
     return cluster;
   }
 
-  private constructor(api: ApiServer, options: ClusterOptions) {
+  private constructor(api: ApiServer, options: ClusterOptions, dir: string) {
     this.#api = api;
-    this.client = api.client;
+    this.#dir = dir;
+    this.socketPath = join(dir, "api.sock");
+    this.client = options.http ? new HttpKubeClient({ socketPath: this.socketPath }) : api.client;
     this.#options = options;
   }
 
   async startControllers(changes: Partial<ClusterOptions> = {}): Promise<void> {
     const { nodeGraceMs = 3_600_000, now, timers, apiServer } = { ...this.#options, ...changes };
     this.#controllers = startControllers({
-      client: this.client,
+      client: this.#api.client,
       log: (level, message) => this.log.push(`${level}: ${message}`),
       nodeGraceMs,
       ...(now && { now }),
@@ -79,6 +94,13 @@ export class Cluster {
     this.#pods?.stop();
     await this.stopControllers();
     await this.#api.close();
+    rmSync(this.#dir, { recursive: true });
+  }
+
+  /** Requests as curl would send them; `type` is the body's media type. */
+  raw(method: string, path: string, body?: unknown, type?: string): Promise<Answer> {
+    const headers: Record<string, string> = type ? { "content-type": type } : {};
+    return sendRaw({ socketPath: this.socketPath }, method, path, body, headers);
   }
 
   async addNode(
@@ -113,7 +135,8 @@ export class Cluster {
     const { ready = true, phase = "Running" } = state;
     await retrying(async () => {
       const pod = await this.client.get<Pod>("pods", "default", name);
-      const podIP = state.ip ?? pod.status?.podIP ?? this.#newIp();
+      const podIPs = state.ip ? [{ ip: state.ip }] : (pod.status?.podIPs ?? this.#newIps());
+      const podIP = podIPs[0]?.ip ?? "";
       const at = "2024-01-01T00:00:00Z";
       const condition = (type: string) => ({
         type,
@@ -123,7 +146,7 @@ export class Cluster {
       const conditions = [condition("Ready"), condition("ContainersReady")];
       await this.client.update<Pod>(
         "pods",
-        { ...pod, status: { ...pod.status, phase, podIP, conditions } },
+        { ...pod, status: { ...pod.status, phase, podIP, podIPs, conditions } },
         "status",
       );
     });
@@ -166,13 +189,13 @@ export class Cluster {
     return (await this.list<Event>("events")).filter((event) => event.reason === reason);
   }
 
-  #newIp(): string {
+  #newIps(): { ip: string }[] {
     const id = this.#nextIp++;
-    return `10.244.${id >> 8}.${id & 255}`;
+    return [{ ip: `10.244.${id >> 8}.${id & 255}` }];
   }
 
   #startKubelet(): void {
-    this.#pods = new Informer<Pod>(this.client, "pods");
+    this.#pods = new Informer<Pod>(this.#api.client, "pods");
     const sync = (pod: Pod) => void this.#syncPod(pod).catch(() => {});
     this.#pods.start({ onAdd: sync, onUpdate: sync, onDelete: () => {} });
   }

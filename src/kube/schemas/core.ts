@@ -5,9 +5,11 @@ import {
   int32,
   int64,
   intOrString,
+  keyedList,
   list,
   string,
   stringMap,
+  stringSet,
   strings,
   struct,
   time,
@@ -17,7 +19,7 @@ import { CONDITION, POD_TEMPLATE } from "./pod.js";
 
 export const NAMESPACE = objectSchema("Namespace", {
   spec: struct("NamespaceSpec", { finalizers: strings }),
-  status: struct("NamespaceStatus", { phase: string, conditions: list(CONDITION) }),
+  status: struct("NamespaceStatus", { phase: string, conditions: keyedList("type", CONDITION) }),
 });
 
 const TAINT = struct("Taint", { key: string, value: string, effect: string, timeAdded: time });
@@ -38,7 +40,7 @@ const NODE_INFO_FIELDS = [
 export const NODE = objectSchema("Node", {
   spec: struct("NodeSpec", {
     podCIDR: string,
-    podCIDRs: strings,
+    podCIDRs: stringSet,
     providerID: string,
     unschedulable: boolean,
     taints: list(TAINT),
@@ -49,8 +51,8 @@ export const NODE = objectSchema("Node", {
     capacity: quantities,
     allocatable: quantities,
     phase: string,
-    conditions: list(CONDITION),
-    addresses: list(struct("NodeAddress", { type: string, address: string })),
+    conditions: keyedList("type", CONDITION),
+    addresses: keyedList("type", struct("NodeAddress", { type: string, address: string })),
     daemonEndpoints: any,
     nodeInfo: struct("NodeSystemInfo", Object.fromEntries(NODE_INFO_FIELDS.map((name) => [name, string]))),
     images: any,
@@ -72,7 +74,7 @@ const SERVICE_PORT = struct("ServicePort", {
 });
 
 const SERVICE_SPEC = struct("ServiceSpec", {
-  ports: list(SERVICE_PORT),
+  ports: keyedList("port", SERVICE_PORT),
   selector: stringMap,
   clusterIP: string,
   clusterIPs: strings,
@@ -107,7 +109,7 @@ export const SERVICE = objectSchema("Service", {
   spec: SERVICE_SPEC,
   status: struct("ServiceStatus", {
     loadBalancer: struct("LoadBalancerStatus", { ingress: list(LOAD_BALANCER_INGRESS) }),
-    conditions: list(CONDITION),
+    conditions: keyedList("type", CONDITION),
   }),
 });
 
@@ -180,7 +182,7 @@ const REPLICA_STATUS = {
   availableReplicas: int32,
   terminatingReplicas: int32,
   observedGeneration: int64,
-  conditions: list(CONDITION),
+  conditions: keyedList("type", CONDITION),
 };
 
 export const REPLICATION_CONTROLLER = objectSchema("ReplicationController", {

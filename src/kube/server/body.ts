@@ -5,17 +5,22 @@ import { badRequest, failure, unsupportedMediaType } from "../status.js";
 /** As Kubernetes' own limit. */
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
 export const JSON_TYPE = "application/json";
-export const MERGE_PATCH_TYPE = "application/merge-patch+json";
+
+/** The media type of the body. What has none is taken for JSON, as Kubernetes does; a patch must say what it is. */
+export function mediaTypeOf(request: IncomingMessage): string {
+  const [given = ""] = (request.headers["content-type"] ?? "").split(";");
+  return given.trim().toLowerCase() || JSON_TYPE;
+}
 
 /**
  * The body as JSON; undefined when there is none.
  * @throws StatusError (400) for malformed JSON, (413) for a large body, (415) for another media type
  */
-export async function readBody(request: IncomingMessage, mediaType = JSON_TYPE): Promise<unknown> {
-  const [given = ""] = (request.headers["content-type"] ?? "").split(";");
-  // What has no type is taken for JSON, as Kubernetes does; a patch must say what it is.
-  const type = given.trim().toLowerCase() || JSON_TYPE;
-  if (type !== mediaType) throw unsupportedMediaType([mediaType]);
+export async function readBody(
+  request: IncomingMessage,
+  accepted: readonly string[] = [JSON_TYPE],
+): Promise<unknown> {
+  if (!accepted.includes(mediaTypeOf(request))) throw unsupportedMediaType(accepted);
   const bytes = await readBytes(request);
   if (bytes.length === 0) return undefined;
   try {

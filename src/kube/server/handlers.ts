@@ -1,13 +1,16 @@
 /** The verbs on resources. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { KINDS } from "../kinds/index.js";
+import { PATCH_TYPES, type Patch, patchOf } from "../patch/index.js";
 import type { FieldValidation } from "../registry/admission.js";
 import type { Backend } from "../registry/index.js";
-import { mergePatch } from "../registry/mergePatch.js";
 import type { ObjectPlace, Written } from "../registry/registry.js";
 import { toScale, updateScale } from "../registry/scale.js";
+import type { StructSchema } from "../schema.js";
+import { SCALE } from "../schemas/core.js";
 import { methodNotAllowed } from "../status.js";
 import { type KubeObject, StatusError } from "../types.js";
-import { asObject, MERGE_PATCH_TYPE, readBody } from "./body.js";
+import { asObject, mediaTypeOf, readBody } from "./body.js";
 import { deleteOptions, isTrue, listOptions, writeOptions } from "./query.js";
 import type { ResourceRoute } from "./route.js";
 import { streamWatch } from "./watchStream.js";
@@ -111,23 +114,25 @@ const PATCH_TRIES = 10;
 async function patch(call: ApiCall, place: ObjectPlace): Promise<Written> {
   const { backend, route, query } = call;
   const validation: FieldValidation = writeOptions(query);
-  const change = await readMergePatch(call.request);
+  const change = await readPatch(call.request, KINDS[route.info.name].schema);
   const subresource = route.subresource === "status" ? "status" : undefined;
   for (let tries = 1; ; tries++) {
     const stored = await backend.registry.get(place);
-    const patched = mergePatch(stored, change) as KubeObject;
+    const patched = asObject(change(stored)) as KubeObject;
     try {
       return await backend.registry.update(place, patched, validation, subresource);
     } catch (error) {
       const lost = error instanceof StatusError && error.status.reason === "Conflict";
-      const metadata = change.metadata as { resourceVersion?: unknown } | undefined;
-      if (!lost || metadata?.resourceVersion !== undefined || tries === PATCH_TRIES) throw error;
+      // A patch that names a version is about that one alone.
+      const own = patched.metadata?.resourceVersion !== stored.metadata.resourceVersion;
+      if (!lost || own || tries === PATCH_TRIES) throw error;
     }
   }
 }
 
-async function readMergePatch(request: IncomingMessage): Promise<Record<string, unknown>> {
-  return asObject(await readBody(request, MERGE_PATCH_TYPE));
+async function readPatch(request: IncomingMessage, schema: StructSchema): Promise<Patch> {
+  const body = await readBody(request, Object.values(PATCH_TYPES));
+  return patchOf(mediaTypeOf(request), body, schema);
 }
 
 async function handleScale({ backend, request, query }: ApiCall, place: ObjectPlace): Promise<unknown> {
@@ -141,8 +146,7 @@ async function handleScale({ backend, request, query }: ApiCall, place: ObjectPl
     }
     case "PATCH": {
       writeOptions(query);
-      const change = await readMergePatch(request);
-      return updateScale(backend.registry, place, (present) => mergePatch(present, change));
+      return updateScale(backend.registry, place, await readPatch(request, SCALE));
     }
     default:
       throw methodNotAllowed();
