@@ -14,6 +14,7 @@ import { Nat } from "./nat.js";
 import type { DatapathOptions } from "./options.js";
 import { Packet } from "./packet.js";
 import { Pipeline } from "./pipeline.js";
+import { PolicyGate } from "./policy-gate.js";
 import { Ports } from "./ports.js";
 import { Router } from "./router.js";
 import { type Route, RouteTable } from "./routes.js";
@@ -72,11 +73,13 @@ export class Datapath {
     this.ingress = new Ingress(arena, this.bridge, this.hostLink, this.router, bridgeNetfilter);
     const nat = new Nat(this.addresses, this.conntrack, options.services, random, ipMasq);
     const egress = new Egress(arena, this.scratch, sink, this.hostLink, bridgeMac);
+    const policies = new PolicyGate(this.addresses, this.conntrack, options.policies);
     this.pipeline = new Pipeline(
       this.conntrack,
       new FragmentCache(),
       nat,
       this.router,
+      policies,
       egress,
       bridgeNetfilter,
     );

@@ -1,6 +1,6 @@
 /** What a {@link Datapath} is made of. */
 import type { ConntrackTimeouts } from "./conntrack/state.js";
-import type { FrameSink, NodeAddresses, ServiceResolver, TraceSink } from "./types.js";
+import type { FrameSink, NodeAddresses, PolicyResolver, ServiceResolver, TraceSink } from "./types.js";
 
 /** The node's own ends of the tunnels; for traces only. */
 export interface UnderlayEnds {
@@ -22,6 +22,8 @@ export interface DatapathOptions {
   readonly scratchEnd: number;
   readonly sink: FrameSink;
   readonly services: ServiceResolver;
+  /** Everything is allowed when missing. */
+  readonly policies?: PolicyResolver;
   readonly trace: TraceSink;
   /** Uniform in [0, 1). */
   readonly random: () => number;

@@ -101,6 +101,8 @@ export class Packet {
   endpoint = "";
   /** The proxy's reason for a refusal. */
   reason = "";
+  /** The policies that deny it. */
+  policy = "";
   masquerade = false;
 
   /** Switched by MAC between pods: no routing, TTL and MACs stay. */
@@ -133,6 +135,7 @@ export class Packet {
     this.service = "";
     this.endpoint = "";
     this.reason = "";
+    this.policy = "";
     this.masquerade = false;
     this.isBridged = false;
     this.outPort = undefined;

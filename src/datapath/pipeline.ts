@@ -6,6 +6,7 @@ import type { FragmentCache } from "./fragments.js";
 import { judgeLocal } from "./local.js";
 import type { Nat } from "./nat.js";
 import { Hook, type Packet } from "./packet.js";
+import type { PolicyGate } from "./policy-gate.js";
 import type { Router } from "./router.js";
 import { PortKind } from "./types.js";
 import { CONTINUE, Verdict } from "./verdicts.js";
@@ -16,6 +17,7 @@ export class Pipeline {
     private readonly fragments: FragmentCache,
     private readonly nat: Nat,
     private readonly router: Router,
+    private readonly policies: PolicyGate,
     private readonly egress: Egress,
     private readonly bridgeNetfilter: boolean,
   ) {}
@@ -37,7 +39,9 @@ export class Pipeline {
     if (packet.outKind === PortKind.local) return this.deliver(packet);
     packet.hook = Hook.forward;
     const fits = this.checkHop(packet);
-    return fits === CONTINUE ? this.leave(packet) : fits;
+    if (fits !== CONTINUE) return fits;
+    const allowed = this.policies.judge(packet);
+    return allowed === CONTINUE ? this.leave(packet) : allowed;
   }
 
   /** Sends a packet that the node itself made. Returns the verdict. */

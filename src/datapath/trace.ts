@@ -58,6 +58,7 @@ export function observe(
     after: isTranslated ? tuple(packet.protocol, packet.newSrc, packet.newDst, packet.newPorts) : before,
     service: packet.service || undefined,
     endpoint: packet.endpoint || undefined,
+    policy: packet.policy || undefined,
     outer: outerOf(packet, isLeaving, underlay),
     ctState: CT_NAMES[packet.ctState],
     reply: (packet.flow & 1) === 1,

@@ -114,6 +114,34 @@ export interface ConntrackCleaner {
   ): number;
 }
 
+/**
+ * Question to the network policies about a connection: its original direction, with the client's address before this node
+ * masquerades it and the server's after Service DNAT. One object, refilled for each question.
+ */
+export interface PolicyQuery {
+  protocol: number;
+  src: number;
+  dst: number;
+  /** Destination port; without meaning for protocols that have none. */
+  dport: number;
+}
+
+/** Why a connection is not allowed. One object, refilled; the string was made when the rules were built. */
+export interface PolicyDecision {
+  /** Direction and names of the policies that isolate the pod: `ingress:namespace/name,namespace/name`. */
+  isolation: string;
+}
+
+/** What the datapath asks of the network policies; implemented in src/policy. */
+export interface PolicyResolver {
+  /** Whether any pod of this node is isolated; nothing is asked while it is false. */
+  readonly active: boolean;
+  /** Changes with the rules: an answer given under another generation may be out of date. */
+  readonly generation: number;
+  /** Whether the connection is allowed, called once per connection and generation; if not, fills `out`. Allocates nothing. */
+  allows(query: PolicyQuery, out: PolicyDecision): boolean;
+}
+
 /** Addresses of one direction of a flow; for ICMP echo `sport` is the identifier and `dport` is type << 8 | code. */
 export interface Tuple {
   readonly protocol: number;
@@ -150,6 +178,8 @@ export interface Observation {
   readonly after: Tuple;
   readonly service?: string;
   readonly endpoint?: string;
+  /** Direction and names of the network policies that isolate the pod, when they deny the packet. */
+  readonly policy?: string;
   /** Outer addresses when the packet came from, or left to, the overlay or the node network. */
   readonly outer?: {
     readonly src: number;

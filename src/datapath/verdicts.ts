@@ -124,6 +124,13 @@ const ROWS = {
     UnreachableCode.host,
   ),
 
+  policyDenied: row(
+    "drop",
+    "policy-denied",
+    "NetworkPolicies isolate the pod, and none of them allows this.",
+    "POLICY_DENIED",
+  ),
+
   ttlExceeded: error(
     row("drop", "ttl-exceeded", "The TTL ran out here.", "TTL_EXCEEDED"),
     IcmpType.timeExceeded,

@@ -80,6 +80,7 @@ const observationSchema = z.object({
   after: tuple,
   service: z.string().optional(),
   endpoint: z.string().optional(),
+  policy: z.string().optional(),
   outer: z.object({ src: address, dst: address, sport: u16, dport: u16 }).optional(),
   ctState: z.string(),
   reply: z.boolean(),

@@ -24,13 +24,14 @@ type Colours = typeof plain;
  * A line with these columns, always in this order and separated by spaces; those in brackets only when they apply:
  *
  *     TIME ID NODE VERDICT[:REASON] IN -> OUT PROTOCOL SRC > DST [=> SRC > DST] [INFO]
- *       len= ttl= ct=STATE[,reply] [svc=] [ep=] [outer=SRC>DST]
+ *       len= ttl= ct=STATE[,reply] [svc=] [ep=] [policy=] [outer=SRC>DST]
  *
  * TIME is UTC with microseconds. ID is the packet's fingerprint: `grep` for it to see the packet on every node. IN and
  * OUT are ports of the node; OUT is `-` when the packet did not leave. The addresses behind `=>` are those it left with,
  * when they are not those it came with. INFO stands in square brackets: TCP flags as tcpdump writes them, or the ICMP
- * message. `svc` and `ep` are the Service and the endpoint chosen for the connection, `outer` the addresses around the
- * packet on the way between nodes. No newline at the end.
+ * message. `svc` and `ep` are the Service and the endpoint chosen for the connection, `policy` the direction and the
+ * NetworkPolicies that isolate the pod when they deny the packet, `outer` the addresses around the packet on the way
+ * between nodes. No newline at the end.
  */
 export function formatObservation(observation: Observation, options: TraceLineOptions = {}): string {
   const colours = options.colour === true ? coloured : plain;
@@ -58,7 +59,7 @@ function formatTime(timeMs: number): string {
 }
 
 function details(observation: Observation): [string, string | number][] {
-  const { lengthBytes, ttl, ctState, reply, service, endpoint, outer } = observation;
+  const { lengthBytes, ttl, ctState, reply, service, endpoint, policy, outer } = observation;
   const list: [string, string | number][] = [
     ["len", lengthBytes],
     ["ttl", ttl],
@@ -66,6 +67,7 @@ function details(observation: Observation): [string, string | number][] {
   ];
   if (service !== undefined) list.push(["svc", service.replace(/:$/, "")]);
   if (endpoint !== undefined) list.push(["ep", endpoint]);
+  if (policy !== undefined) list.push(["policy", policy]);
   if (outer !== undefined) {
     const end = (address: number, port: number) => `${formatIpv4(address)}${port === 0 ? "" : `:${port}`}`;
     list.push(["outer", `${end(outer.src, outer.sport)}>${end(outer.dst, outer.dport)}`]);
