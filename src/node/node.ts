@@ -17,6 +17,7 @@ import type { NodeConfig } from "./config.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
 import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
+import { connectFrom } from "./nodeSockets.js";
 import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
@@ -201,7 +202,8 @@ class NodeProcess implements RunningNode {
   async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
     const { config } = { config: this.#config };
     const subnet = addresses.podSubnet;
-    const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane);
+    const nodeNetns = nodeNetnsName(config.lab, config.name);
+    const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane, nodeNetns);
     const pods = new Informer<Pod>(this.#client, "pods", { fieldSelector: `spec.nodeName=${config.name}` });
     const services = this.#services as ServiceWatch;
     const kubelet = new Kubelet({
@@ -220,6 +222,7 @@ class NodeProcess implements RunningNode {
         prefixLength: subnet.length,
         mtuBytes: dataplane.podMtuBytes,
       },
+      connect: connectFrom(nodeNetns),
       log: this.#log,
     });
     this.#parts.kubelet = kubelet;

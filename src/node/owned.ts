@@ -102,15 +102,19 @@ export async function removeOwned(resource: OwnedResource): Promise<string | und
 }
 
 async function removeNetns(name: string): Promise<void> {
+  if (netnsExists(name)) await killNetnsProcesses(name);
+  await unnameNetns(name);
+}
+
+/** Removes the name of a namespace and the files under it; the namespace goes when nothing else holds it. */
+export async function unnameNetns(name: string): Promise<void> {
   rmSync(`${NETNS_FILES}/${name}`, { recursive: true, force: true });
   try {
     rmdirSync(NETNS_FILES);
   } catch {
     // Not there, or others keep files in it.
   }
-  if (!netnsExists(name)) return;
-  await killNetnsProcesses(name);
-  await run("ip", ["netns", "del", name]);
+  if (netnsExists(name)) await run("ip", ["netns", "del", name]);
 }
 
 async function removeLink(link: Extract<OwnedResource, { kind: "link" }>): Promise<void> {
@@ -139,17 +143,22 @@ export async function netnsPids(name: string): Promise<number[]> {
   return printed.split(/\s+/).filter(Boolean).map(Number);
 }
 
-/** SIGKILL to everything in a namespace, until nothing is left (a process may fork while we look). */
-export async function killNetnsProcesses(name: string): Promise<void> {
+/** SIGKILL to everything in a namespace, until nothing is left. */
+export function killNetnsProcesses(name: string): Promise<void> {
+  return killAll(`namespace ${name}`, () => netnsPids(name));
+}
+
+/** SIGKILL to all that are found, until none is (a process may fork while we look). */
+export async function killAll(place: string, find: () => Promise<number[]>): Promise<void> {
   for (let round = 0; round < 50; round++) {
-    const pids = await netnsPids(name);
+    const pids = await find();
     if (pids.length === 0) return;
     for (const pid of pids) {
       if (pid !== process.pid) kill(pid, "SIGKILL");
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`processes in namespace ${name} do not end: ${(await netnsPids(name)).join(" ")}`);
+  throw new Error(`processes in ${place} do not end: ${(await find()).join(" ")}`);
 }
 
 /** Sends a signal; false when there is no such process. */

@@ -1,9 +1,16 @@
 /** Probes against real servers on loopback, and the counting of thresholds. */
 import { createServer as createHttpServer, type RequestListener } from "node:http";
-import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Container, Probe } from "../../src/kube/index.js";
-import { type ProbeTarget, ProbeWorker, probeOnce, probePort } from "../../src/node/pods/probe.js";
+import { type ActionTarget, portOf } from "../../src/node/pods/actions.js";
+import { ProbeWorker, probeOnce } from "../../src/node/pods/probe.js";
 
 const servers: Server[] = [];
 const sockets = new Set<Socket>();
@@ -33,12 +40,13 @@ async function closedPort(): Promise<number> {
 
 const container = (more: Partial<Container> = {}): Container => ({ name: "c", ...more }) as Container;
 
-function target(more: Partial<ProbeTarget> = {}): ProbeTarget {
+function target(more: Partial<ActionTarget> = {}): ActionTarget {
   return {
     ip: "127.0.0.1",
     container: container(),
     enter: () => ["env", "-u", "IGNORED"],
     environment: () => ({}),
+    connect: (host, port) => connect({ host, port }),
     ...more,
   };
 }
@@ -160,13 +168,13 @@ describe("a probe's port", () => {
   const ports = [{ name: "web", containerPort: 8080 }];
 
   it("is a number, its text, or the name of a container port", () => {
-    expect(probePort(81, container())).toBe(81);
-    expect(probePort("82", container())).toBe(82);
-    expect(probePort("web", container({ ports }))).toBe(8080);
+    expect(portOf(81, container())).toBe(81);
+    expect(portOf("82", container())).toBe(82);
+    expect(portOf("web", container({ ports }))).toBe(8080);
   });
 
   it("that is nobody's name is an error, as is a probe of an unknown kind", async () => {
-    expect(() => probePort("admin", container({ ports }))).toThrow("no container port is named admin");
+    expect(() => portOf("admin", container({ ports }))).toThrow("no container port is named admin");
     await expect(probeOnce({ grpc: { port: 1 } } as Probe, target())).rejects.toThrow(
       "only exec, tcpSocket and httpGet",
     );

@@ -34,6 +34,8 @@ export class TapAttacher implements PodAttacher {
 
 export class PodLab {
   readonly dir = mkdtempSync(join(tmpdir(), "pwtest-"));
+  /** What stands for the node's namespace; made by who needs it. */
+  readonly nodeNetns = `pwtest-${process.pid}-node`;
   readonly #attachers: TapAttacher[] = [];
   readonly #journals: OwnedJournal[] = [];
   readonly #netns: string[] = [];
@@ -60,7 +62,7 @@ export class PodLab {
   sandboxes(attacher: PodAttacher = this.attacher()): SandboxStore {
     const journal = new OwnedJournal(this.journalPath);
     this.#journals.push(journal);
-    return new SandboxStore(join(this.dir, "pods"), journal, attacher);
+    return new SandboxStore(join(this.dir, "pods"), journal, attacher, this.nodeNetns);
   }
 
   attacher(): TapAttacher {

@@ -1,5 +1,6 @@
 /** One pod's worker over real namespaces, TAPs and processes: restarts, probes, graceful end, a later process. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Container, ContainerStatus, Pod, PodStatus } from "../../src/kube/index.js";
@@ -73,6 +74,7 @@ class TestPod {
         images,
         sandboxes: this.sandboxes,
         services: () => [],
+        connect: (host, port) => connect({ host, port }),
         report: (_pod, status) => {
           this.statuses.push(status);
           for (const wake of this.#waiting.splice(0)) wake();

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type Socket } from "node:net";
+import { networkInterfaces } from "node:os";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
@@ -102,21 +103,28 @@ function listenTcp(port: number): void {
   server.once("error", fail).listen({ port, host: "0.0.0.0", backlog: 1024 });
 }
 
-function listenUdp(port: number): void {
+function listenUdp(port: number, address: string): void {
   const socket = createSocket("udp4");
   socket.on("message", (message, from) => {
     const line = Buffer.from(identity(from.address, from.port));
     const reply = Buffer.concat([line, message]).subarray(0, MAX_DATAGRAM_BYTES);
     socket.send(reply, from.port, from.address, () => {});
   });
-  socket.once("error", fail).bind(port, "0.0.0.0");
+  socket.once("error", fail).bind(port, address);
 }
 
+/**
+ * A socket that is bound to an address answers from it. One that is not answers from the address towards the client,
+ * which on a node with several is not always the one that was asked.
+ */
+const udpAddresses = Object.values(networkInterfaces()).flatMap((addresses = []) =>
+  addresses.filter(({ family }) => family === "IPv4").map(({ address }) => address),
+);
 const ports = process.env.PODWIRE_PORTS || "8080/TCP,8080/UDP";
 for (const entry of ports.split(",")) {
   const [port, protocol] = entry.split("/");
   if (protocol === "TCP") listenTcp(Number(port));
-  else if (protocol === "UDP") listenUdp(Number(port));
+  else if (protocol === "UDP") for (const address of udpAddresses) listenUdp(Number(port), address);
   else console.error(`podwire/echo: ${entry} is not served: TCP and UDP are`);
 }
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => process.exit(0));

@@ -42,9 +42,10 @@ export interface DownwardValues {
 /** Longest host name that Kubernetes gives a pod (kubelet_pods.go, truncatePodHostnameIfNeeded). */
 const HOSTNAME_MAX = 63;
 
-/** Host name of a pod: its own choice or its name, cut to what a host name may be. */
+/** Host name of a pod: its node's in that one's network, else its own choice or its name, cut to what a host name may be. */
 export function podHostname(pod: Pod): string {
-  const name = pod.spec?.hostname ?? pod.metadata?.name ?? "";
+  const { hostNetwork, nodeName, hostname } = pod.spec ?? {};
+  const name = (hostNetwork ? nodeName : hostname) ?? pod.metadata?.name ?? "";
   return name.slice(0, HOSTNAME_MAX).replace(/[-.]+$/, "");
 }
 

@@ -12,6 +12,7 @@ import {
   StatusError,
 } from "../../kube/index.js";
 import type { ImageTable } from "../images/index.js";
+import type { Connector } from "./actions.js";
 import type { PodIpam } from "./ipam.js";
 import { type PodDns, writePodFiles } from "./podFiles.js";
 import { StatusReporter } from "./reporter.js";
@@ -33,6 +34,8 @@ export interface KubeletOptions {
   readonly sandboxes: SandboxStore;
   readonly ipam: PodIpam;
   readonly network: SandboxNetwork;
+  /** Connects from the node's own network. */
+  readonly connect: Connector;
   /** Cluster DNS, when the lab has it. */
   readonly dns?: PodDns | undefined;
   readonly log: (level: "info" | "warn", message: string) => void;
@@ -55,11 +58,11 @@ export class Kubelet {
   /** Attaches the TAPs of pods that survived a restart of this process, before the API has said anything. */
   async adoptSandboxes(): Promise<void> {
     for (const record of this.#options.sandboxes.list()) {
-      const claimed = this.#options.ipam.claim(record.ip);
+      const claimed = record.hostNetwork === true || this.#options.ipam.claim(record.ip);
       if (claimed && this.#options.sandboxes.adopt(record)) {
         this.#adopted.set(record.uid, record);
       } else {
-        if (claimed) this.#options.ipam.release(record.ip);
+        if (claimed) this.#releaseIp(record);
         this.#options.log(
           "info",
           `pod ${record.namespace}/${record.name}: its sandbox cannot be taken up again, removing it`,
@@ -131,11 +134,11 @@ export class Kubelet {
     const { sandboxes, ipam, network } = this.#options;
     let record = this.#adopted.get(uid);
     if (!record) {
-      record = this.#newRecord(uid, pod, ipam.allocate());
+      record = this.#newRecord(uid, pod, pod.spec?.hostNetwork ? undefined : ipam.allocate());
       try {
         await sandboxes.create(record, network);
       } catch (error) {
-        ipam.release(record.ip);
+        this.#releaseIp(record);
         this.#event(pod, "Warning", "FailedCreatePodSandBox", (error as Error).message);
         throw error;
       }
@@ -173,8 +176,8 @@ export class Kubelet {
     const adopted = this.#adopted.get(uid);
     if (worker) await worker.stop(graceMs);
     else if (adopted) await this.#options.sandboxes.remove(adopted);
-    const ip = worker?.record.ip ?? adopted?.ip;
-    if (ip) this.#options.ipam.release(ip);
+    const record = worker?.record ?? adopted;
+    if (record) this.#releaseIp(record);
     this.#workers.delete(uid);
     this.#adopted.delete(uid);
     this.#reporter.forget(uid);
@@ -189,7 +192,12 @@ export class Kubelet {
     return pod ? `${pod.metadata?.namespace}/${pod.metadata?.name}` : uid;
   }
 
-  #newRecord(uid: string, pod: Pod, ip: string): SandboxRecord {
+  #releaseIp(record: SandboxRecord): void {
+    if (!record.hostNetwork) this.#options.ipam.release(record.ip);
+  }
+
+  /** Without an address of its own the pod is in its node's network. */
+  #newRecord(uid: string, pod: Pod, ip: string | undefined): SandboxRecord {
     const namespace = pod.metadata?.namespace ?? "default";
     const name = pod.metadata?.name ?? "";
     return {
@@ -197,14 +205,16 @@ export class Kubelet {
       namespace,
       name,
       netns: `pw-${this.#options.lab}.${namespace}.${name}`,
-      ip,
-      mac: podMac(ip),
+      ...(ip === undefined
+        ? { ip: this.#options.hostIp, mac: "", hostNetwork: true }
+        : { ip, mac: podMac(ip) }),
     };
   }
 
   #context(): WorkerContext {
-    const { nodeName, hostIp, images, sandboxes, services } = this.#options;
+    const { nodeName, hostIp, images, sandboxes, services, connect } = this.#options;
     return {
+      connect,
       nodeName,
       hostIp,
       images,

@@ -1,19 +1,6 @@
 /** Readiness and liveness probes as the kubelet runs them: exec, TCP and HTTP, with thresholds. */
-import { execFile } from "node:child_process";
-import { request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
-import { connect } from "node:net";
-import type { Container, Probe } from "../../kube/index.js";
-
-/** What a probe needs to know of the container it asks. */
-export interface ProbeTarget {
-  readonly ip: string;
-  readonly container: Container;
-  /** Arguments that bring a command into the pod's namespaces, or undefined when nothing runs. */
-  readonly enter: () => readonly string[] | undefined;
-  /** The container's environment, which an exec probe's command gets too. */
-  readonly environment: () => Readonly<Record<string, string>>;
-}
+import type { Probe } from "../../kube/index.js";
+import { type ActionTarget, dialTcp, getHttp, portOf, runInside } from "./actions.js";
 
 /** What a probe tells. */
 export interface ProbeEvents {
@@ -23,13 +10,10 @@ export interface ProbeEvents {
   readonly onFailure: (message: string) => void;
 }
 
-/** As much of an HTTP answer as is read (kubelet pkg/probe/http). */
-const MAX_BODY_BYTES = 10 * 1024;
-
 /** Runs one probe on its schedule and reports each change of the answer (kubelet prober/worker.go). */
 export class ProbeWorker {
   readonly #probe: Probe;
-  readonly #target: ProbeTarget;
+  readonly #target: ActionTarget;
   readonly #events: ProbeEvents;
   #timer: NodeJS.Timeout | undefined;
   /** Why the last probe failed; undefined when it did not. */
@@ -39,7 +23,7 @@ export class ProbeWorker {
   #stopped = false;
 
   /** `initial` is what counts until the first change: false for readiness, true for liveness. */
-  constructor(probe: Probe, target: ProbeTarget, initial: boolean, events: ProbeEvents) {
+  constructor(probe: Probe, target: ActionTarget, initial: boolean, events: ProbeEvents) {
     this.#probe = probe;
     this.#result = initial;
     this.#target = target;
@@ -85,94 +69,14 @@ function reason(error: Error | AggregateError): string {
 }
 
 /** Asks once; rejects with the reason when the answer is not good. */
-export async function probeOnce(probe: Probe, target: ProbeTarget): Promise<void> {
+export async function probeOnce(probe: Probe, target: ActionTarget): Promise<void> {
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
-  if (probe.exec) return probeExec(probe.exec.command ?? [], target, timeoutMs);
-  if (probe.tcpSocket) {
-    return probeTcp(
-      probe.tcpSocket.host ?? target.ip,
-      probePort(probe.tcpSocket.port, target.container),
-      timeoutMs,
-    );
+  const { exec, tcpSocket, httpGet } = probe;
+  if (exec) return runInside(exec.command ?? [], target, timeoutMs);
+  if (tcpSocket) {
+    return dialTcp(tcpSocket.host ?? target.ip, portOf(tcpSocket.port, target.container), target, timeoutMs);
   }
-  if (probe.httpGet) return probeHttp(probe.httpGet, target, timeoutMs);
-  throw new Error("only exec, tcpSocket and httpGet probes are supported");
-}
-
-/** A probe's port by number or by the name of a container port. */
-export function probePort(port: number | string, container: Container): number {
-  if (typeof port === "number") return port;
-  const named = container.ports?.find((candidate) => candidate.name === port);
-  const number = named?.containerPort ?? Number(port);
-  if (!Number.isInteger(number)) throw new Error(`no container port is named ${port}`);
-  return number;
-}
-
-function probeExec(command: readonly string[], target: ProbeTarget, timeoutMs: number): Promise<void> {
-  const enter = target.enter();
-  if (!enter) return Promise.reject(new Error("the container does not run"));
-  const [program = "", ...args] = [...enter, ...command];
-  return new Promise((resolve, reject) => {
-    const options = {
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
-      env: target.environment(),
-      cwd: target.container.workingDir ?? "/",
-    } as const;
-    execFile(program, args, options, (error, stdout, stderr) => {
-      if (!error) resolve();
-      else if (error.killed)
-        reject(new Error(`command ${command.join(" ")} timed out after ${timeoutMs} ms`));
-      else
-        reject(
-          new Error(
-            `command failed: ${(stderr || stdout || `exit code ${error.code}`).trim().slice(0, 200)}`,
-          ),
-        );
-    });
-  });
-}
-
-function probeTcp(host: string, port: number, timeoutMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port });
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`dial tcp ${host}:${port}: i/o timeout`)));
-    socket.on("error", reject);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve();
-    });
-  });
-}
-
-function probeHttp(
-  get: NonNullable<Probe["httpGet"]>,
-  target: ProbeTarget,
-  timeoutMs: number,
-): Promise<void> {
-  const port = probePort(get.port, target.container);
-  const headers: Record<string, string> = { "User-Agent": "kube-probe/podwire", Connection: "close" };
-  for (const header of get.httpHeaders ?? []) headers[header.name] = header.value;
-  const host = get.host ?? target.ip;
-  const path = get.path ?? "/";
-  const options = { host, port, path, headers, agent: false, rejectUnauthorized: false };
-  return new Promise((resolve, reject) => {
-    const asked = get.scheme === "HTTPS" ? httpsRequest(options) : httpRequest(options);
-    const late = () =>
-      asked.destroy(new Error(`Get "${path}" from ${host}:${port}: no answer in ${timeoutMs} ms`));
-    const timer = setTimeout(late, timeoutMs);
-    asked.once("response", (response) => {
-      const code = response.statusCode ?? 0;
-      if (code >= 200 && code < 400) resolve();
-      else reject(new Error(`HTTP probe failed with statuscode: ${code}`));
-      let bytes = 0;
-      response.on("data", (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > MAX_BODY_BYTES) asked.destroy();
-      });
-    });
-    asked.on("error", reject);
-    asked.once("close", () => clearTimeout(timer));
-    asked.end();
-  });
+  if (!httpGet) throw new Error("only exec, tcpSocket and httpGet probes are supported");
+  const code = await getHttp(httpGet, target, timeoutMs);
+  if (code < 200 || code >= 400) throw new Error(`HTTP probe failed with statuscode: ${code}`);
 }

@@ -4,8 +4,9 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { netnsExists, type OwnedJournal, removeOwned } from "../owned.js";
+import { netnsExists, type OwnedJournal, removeOwned, unnameNetns } from "../owned.js";
 import { ipBatch, run } from "../run.js";
+import { killHostProcesses, nameNodeNetns } from "./hostSandbox.js";
 
 export interface SandboxRecord {
   readonly uid: string;
@@ -13,7 +14,10 @@ export interface SandboxRecord {
   readonly name: string;
   readonly netns: string;
   readonly ip: string;
+  /** Empty for a pod in its node's network. */
   readonly mac: string;
+  /** Whether the pod has its node's network, not one of its own. */
+  readonly hostNetwork?: boolean;
 }
 
 /** What attaches a TAP in a namespace to the datapath; the node process supplies it. */
@@ -47,6 +51,8 @@ export class SandboxStore {
     readonly dir: string,
     readonly journal: OwnedJournal,
     readonly attacher: PodAttacher,
+    /** The node's own namespace, for pods with `hostNetwork`. */
+    readonly nodeNetns: string,
   ) {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
@@ -83,10 +89,8 @@ export class SandboxStore {
     mkdirSync(this.podDir(record.uid), { recursive: true, mode: 0o700 });
     writeFileSync(this.#recordPath(record.uid), JSON.stringify(record), { mode: 0o600 });
     try {
-      await run("ip", ["netns", "add", record.netns]);
-      await run("ip", ["netns", "exec", record.netns, "sh", "-c", DISABLE_IPV6]);
-      this.attacher.attach(record);
-      await ipBatch(podLinkCommands(record, network), record.netns);
+      if (record.hostNetwork) await nameNodeNetns(this.nodeNetns, record.netns);
+      else await this.#makeNetwork(record, network);
       writeFileSync(this.#readyPath(record.uid), "", { mode: 0o600 });
     } catch (error) {
       // What cannot be removed now stays in the journal; why there is no sandbox is what the user must know.
@@ -95,22 +99,37 @@ export class SandboxStore {
     }
   }
 
+  async #makeNetwork(record: SandboxRecord, network: SandboxNetwork): Promise<void> {
+    await run("ip", ["netns", "add", record.netns]);
+    await run("ip", ["netns", "exec", record.netns, "sh", "-c", DISABLE_IPV6]);
+    this.attacher.attach(record);
+    await ipBatch(podLinkCommands(record, network), record.netns);
+  }
+
   /**
    * Takes up a sandbox again; false when its namespace is gone (the machine was restarted, or someone removed it) or
    * was never finished.
    */
   adopt(record: SandboxRecord): boolean {
     if (!netnsExists(record.netns) || !existsSync(this.#readyPath(record.uid))) return false;
-    this.attacher.attach(record);
+    if (!record.hostNetwork) this.attacher.attach(record);
     return true;
   }
 
   /** Ends all its processes and removes every trace. Throws when something could not be removed. */
   async remove(record: SandboxRecord): Promise<void> {
     this.attacher.detach(record);
-    const problem = await removeOwned({ kind: "netns", name: record.netns });
-    if (problem) throw new Error(problem);
+    if (record.hostNetwork) await this.#leaveNode(record);
+    else {
+      const problem = await removeOwned({ kind: "netns", name: record.netns });
+      if (problem) throw new Error(problem);
+    }
     rmSync(this.podDir(record.uid), { recursive: true, force: true });
+  }
+
+  async #leaveNode({ netns }: SandboxRecord): Promise<void> {
+    if (netnsExists(netns)) await killHostProcesses(netns);
+    await unnameNetns(netns);
   }
 }
 

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { Container, Pod, PodStatus, Service } from "../../kube/index.js";
 import { type ImageTable, UnknownImageError } from "../images/index.js";
+import type { Connector } from "./actions.js";
 import { Backoff } from "./backoff.js";
 import { type ContainerCommand, containerCommand } from "./command.js";
 import { type ContainerExit, ContainerProcess, type ContainerSpec } from "./container.js";
@@ -19,6 +20,8 @@ export interface WorkerContext {
   readonly hostIp: string;
   readonly images: ImageTable;
   readonly sandboxes: SandboxStore;
+  /** Connects from the node. */
+  readonly connect: Connector;
   /** Services of a namespace, for the environment. */
   readonly services: (namespace: string) => readonly Service[];
   readonly report: (pod: Pod, status: PodStatus) => void;
@@ -186,6 +189,7 @@ export class PodWorker {
       container: spec,
       enter: () => this.enter(spec.name),
       environment: () => this.environment(spec.name),
+      connect: this.#context.connect,
     };
     const failed = (kind: string) => (message: string) =>
       this.#tell("Warning", "Unhealthy", `${kind} probe failed: ${message}`);

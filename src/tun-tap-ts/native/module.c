@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "netns.h"
 #include "tap.h"
 
 #define ARGS_MAX 11
@@ -87,6 +88,18 @@ static napi_value open_tap(napi_env env, napi_callback_info info) {
   set(env, result, "name", name);
   set(env, result, "granted", number(env, r.granted));
   return result;
+}
+
+/* openTcp(netns, address, port): fd */
+static napi_value open_tcp(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  char netns[4096], address[64];
+  args(env, info, a);
+  if (!as_text(env, a[0], netns, sizeof netns)) return throw_errno(env, EINVAL, "open netns");
+  if (!as_text(env, a[1], address, sizeof address)) return throw_errno(env, EINVAL, "address");
+  struct tcp_request r = {.address = address, .port = (uint16_t)as_int(env, a[2]), .fd = -1};
+  struct failure f = tcp_open(netns, &r);
+  return f.err ? throw_errno(env, f.err, f.step) : number(env, r.fd);
 }
 
 /* setPersist(fd, persist) */
@@ -331,6 +344,7 @@ NAPI_MODULE_INIT() {
     const char *name;
     napi_callback call;
   } functions[] = {
+      {"openTcp", open_tcp},
       {"openTap", open_tap},       {"setPersist", set_persist},    {"moveToNetns", move_to_netns},
       {"openUdp", open_udp},       {"closeFd", close_fd},          {"ioCreate", io_create},
       {"ioAdd", io_add_port},      {"ioRemove", io_remove_port},   {"ioRelease", io_release_port},

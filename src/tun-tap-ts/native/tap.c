@@ -4,13 +4,12 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
-#include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "netns.h"
 #include "offload.h"
 
 /* Linux 6.2; an older kernel answers EINVAL, so they are tried and given up. */
@@ -56,7 +55,8 @@ static struct failure configure(struct tap_request *r, int fd) {
   return OK;
 }
 
-static struct failure open_here(struct tap_request *r) {
+static struct failure open_here(void *request) {
+  struct tap_request *r = request;
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return fail("open /dev/net/tun");
   struct failure f = configure(r, fd);
@@ -67,32 +67,8 @@ static struct failure open_here(struct tap_request *r) {
   return f;
 }
 
-struct job {
-  struct tap_request *request;
-  struct failure result;
-};
-
-/* setns changes only the calling thread, which ends here: no other thread of the process ever leaves its namespace. */
-static void *open_in_netns(void *arg) {
-  struct job *job = arg;
-  int ns = open(job->request->netns, O_RDONLY | O_CLOEXEC);
-  if (ns < 0) {
-    job->result = fail("open netns");
-    return NULL;
-  }
-  job->result = setns(ns, CLONE_NEWNET) < 0 ? fail("setns") : open_here(job->request);
-  close(ns);
-  return NULL;
-}
-
 struct failure tap_open(struct tap_request *r) {
-  if (!r->netns) return open_here(r);
-  struct job job = {.request = r};
-  pthread_t thread;
-  int err = pthread_create(&thread, NULL, open_in_netns, &job);
-  if (err) return (struct failure){err, "pthread_create"};
-  pthread_join(thread, NULL);
-  return job.result;
+  return r->netns ? netns_run(r->netns, open_here, r) : open_here(r);
 }
 
 struct failure tap_set_persist(int fd, bool persist) {

@@ -6,11 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A failure: the errno and the step that failed, which the TypeScript side turns into a sentence. */
-struct failure {
-  int err;
-  const char *step;
-};
+#include "netns.h"
 
 struct tap_request {
   char name[IFNAMSIZ]; /* in: wanted name or empty; out: the name that the kernel gave */

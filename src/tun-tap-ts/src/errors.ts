@@ -36,7 +36,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   if_nametoindex: "there is no such interface in the namespace of this process",
   "rtnetlink move EEXIST": "the namespace already has an interface of that name",
   "rtnetlink move EINVAL": "that file is not a network namespace, or the interface cannot be moved",
-  address: "the local address must be an IPv4 address in dotted form",
+  address: "the local address must be an IPv4 address in dotted form, or for TCP an IPv6 address",
   "bind EADDRINUSE": "another socket is bound to that address and port",
   "bind EADDRNOTAVAIL": "no interface of this machine has that address",
   "bind EACCES": "a port below 1024 needs root or CAP_NET_BIND_SERVICE",

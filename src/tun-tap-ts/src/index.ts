@@ -25,4 +25,5 @@ export {
   VNET_HDR_BYTES,
 } from "./packet-io.js";
 export { moveToNetns, Offload, openTap, type TapDevice, type TapOptions } from "./tap.js";
+export { openTcp, type TcpOptions } from "./tcp.js";
 export { openUdp, type UdpOptions, type UdpSocket } from "./udp.js";
