@@ -6,6 +6,7 @@ import { Conntrack } from "./conntrack/conntrack.js";
 import { type ConntrackFilter, type ConntrackRecord, matchesFilter } from "./conntrack/records.js";
 import { Counters } from "./counters.js";
 import { Egress } from "./egress.js";
+import { FastPath } from "./fast-path.js";
 import { FragmentCache } from "./fragments.js";
 import { HostLink } from "./host-link.js";
 import { Ingress } from "./ingress.js";
@@ -51,12 +52,14 @@ export class Datapath {
   private readonly router: Router;
   private readonly ingress: Ingress;
   private readonly pipeline: Pipeline;
+  private readonly fast: FastPath;
   private readonly answers: Answers;
   private readonly trace: TraceSink;
   /** The packet that came in, and one for what the node answers while that is still in hand. */
   private readonly packet: Packet;
   private readonly own: Packet;
   private isTracing = false;
+  private nowMs = 0;
 
   constructor(private readonly options: DatapathOptions) {
     const { arena, sink, random, bridgeMac, hostPortMac, bridgeNetfilter = true, ipMasq = true } = options;
@@ -83,6 +86,16 @@ export class Datapath {
       egress,
       bridgeNetfilter,
     );
+    this.fast = new FastPath(
+      arena,
+      this.conntrack,
+      this.hostLink,
+      counters,
+      sink,
+      bridgeNetfilter,
+      bridgeMac,
+      hostPortMac,
+    );
     this.answers = new Answers(
       this.scratch,
       counters,
@@ -95,6 +108,7 @@ export class Datapath {
   /** @throws RangeError when the configuration contradicts itself or another port */
   addPort(config: PortConfig): void {
     const port = this.ports.add(config);
+    this.fast.forget();
     if (port.kind === PortKind.pod) this.bridge.addPort(port);
   }
 
@@ -102,6 +116,7 @@ export class Datapath {
   removePort(id: number): void {
     const port = this.ports.remove(id);
     if (port === undefined) return;
+    this.fast.forget();
     if (port.kind === PortKind.pod) this.bridge.removePort(port);
     if (port.kind === PortKind.host) this.hostLink.reset();
   }
@@ -109,38 +124,44 @@ export class Datapath {
   /** Replaces the node's addresses and networks, as when it got another subnet. */
   setAddresses(addresses: NodeAddresses): void {
     this.addresses.set(addresses);
+    this.fast.forget();
   }
 
-  /** Gives back the scratch space: all frames of the last batch are sent. */
-  beginBatch(): void {
+  /** Sets the time of what follows, and gives back the scratch space: all frames of the last batch are sent. */
+  beginBatch(nowMs: number): void {
+    this.nowMs = nowMs;
+    this.conntrack.setTime(nowMs);
     this.scratch.reset();
+    this.fast.begin(this.routes.version, this.hostLink.isReachable(nowMs));
   }
 
   /**
    * Handles one frame of `length` bytes at `offset` in the arena, behind its virtio_net_hdr. `peer` is the sender's
-   * underlay address for overlay and nodenet ports. What leaves goes to the sink; the frame's bytes may be changed.
+   * underlay address for overlay and nodenet ports, as a 32-bit word of either sign. What leaves goes to the sink; the
+   * frame's bytes may be changed.
    */
-  receive(portId: number, offset: number, length: number, peer: number, nowMs: number): void {
+  receive(portId: number, offset: number, length: number, peer: number): void {
     const port = this.ports.get(portId);
     if (port === undefined) {
       this.counters.count(Verdict.unknownPort);
       return;
     }
-    const { packet } = this;
     this.isTracing = this.trace.enabled;
-    this.conntrack.setTime(nowMs);
-    packet.begin(port, offset, peer, nowMs);
+    if (!this.isTracing && this.fast.forward(port, offset, length, peer | 0)) return;
+    const { packet } = this;
+    packet.begin(port, offset, peer >>> 0, this.nowMs);
     const accepted = this.ingress.accept(packet, port, length);
     // The id is taken now: a frame that leaves is in the sink's hands, rewritten.
     const id = this.isTracing && packet.isParsed ? packetId(packet) : "";
     const verdict = accepted === CONTINUE ? this.pipeline.carry(packet) : accepted;
     this.finish(packet, verdict, id);
-    this.answer(packet, verdict);
+    if (verdict === Verdict.forward || verdict === Verdict.bridged) this.fast.learn(packet);
+    else this.answer(packet, verdict);
   }
 
-  /** Does what time demands: expiry of connections in bounded slices, neighbours. Call about once a second. */
-  tick(nowMs: number): void {
-    this.conntrack.setTime(nowMs);
+  /** Does what time demands: expiry of connections in bounded slices, neighbours. Call about once a second, in a batch. */
+  tick(): void {
+    const { nowMs } = this;
     this.conntrack.sweep();
     this.bridge.macs.age(nowMs);
     this.hostLink.tick(nowMs);
@@ -189,7 +210,7 @@ export class Datapath {
 
   private originate(offset: number, length: number): void {
     const { own } = this;
-    own.begin(undefined, offset, 0, this.packet.nowMs);
+    own.begin(undefined, offset, 0, this.nowMs);
     if (!own.parse(offset, length)) return;
     const id = this.isTracing ? packetId(own) : "";
     // An echo reply belongs to the request's connection; errors and resets answer packets that were not let into one.

@@ -25,6 +25,7 @@ import {
 import type { Addresses } from "./addresses.js";
 import { answerArp } from "./bridge.js";
 import type { Counters } from "./counters.js";
+import { MacWords } from "./mac-words.js";
 import type { Packet } from "./packet.js";
 import type { Port, Ports } from "./ports.js";
 import { NO_ROOM, type Scratch } from "./scratch.js";
@@ -41,6 +42,8 @@ const HELD_BYTES = 128 * 1024;
 const UNKNOWN_MAC = new Uint8Array(MAC_BYTES);
 
 export class HostLink {
+  /** The machine's MAC, once it is known, as words. */
+  readonly macWords = new MacWords();
   private readonly hostMac = new Uint8Array(MAC_BYTES);
   private isKnown = false;
   private confirmedMs = 0;
@@ -83,9 +86,14 @@ export class HostLink {
     return answerArp(bytes, this.scratch, this.sink, port, arp, this.mac);
   }
 
+  /** Whether a packet can be sent at once, with nothing to ask. */
+  isReachable(nowMs: number): boolean {
+    return this.isKnown && nowMs - this.confirmedMs < REACHABLE_MS;
+  }
+
   /** Sends the IP packet at `ip` (frame start `frame`) to the machine, or keeps it until the MAC is known. */
   send(port: Port, frame: number, ip: number, length: number, nowMs: number): number {
-    if (!this.isKnown || nowMs - this.confirmedMs >= REACHABLE_MS) this.ask(port, nowMs);
+    if (!this.isReachable(nowMs)) this.ask(port, nowMs);
     if (!this.isKnown) return this.hold(frame, ip, length);
     this.emit(port, frame, ip, length);
     return Verdict.forward;
@@ -138,6 +146,7 @@ export class HostLink {
 
   private learn(port: Port, macOffset: number, nowMs: number): void {
     copyMac(this.hostMac, 0, this.bytes, macOffset);
+    this.macWords.set(this.hostMac);
     this.isKnown = true;
     this.confirmedMs = nowMs;
     this.asked = 0;

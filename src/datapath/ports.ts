@@ -1,5 +1,6 @@
 /** The node's ports, by id and, for pods, by IPv4 address. */
 import { formatIpv4, MAC_BYTES } from "../wire/index.js";
+import { MacWords } from "./mac-words.js";
 import { type PortConfig, PortKind } from "./types.js";
 
 /** An attached port, flat for the packet path. */
@@ -10,8 +11,12 @@ export class Port {
   readonly mtuBytes: number;
   /** 0 when the port may send from any address, and then no packet is routed to it. */
   readonly ip: number;
+  /** The same, signed. */
+  readonly ip32: number;
   /** Undefined when the MAC is learned from traffic. */
   readonly mac: Uint8Array | undefined;
+  /** The same for comparisons; all zero when there is none. */
+  readonly macWords: MacWords;
 
   constructor(config: PortConfig) {
     this.id = config.id;
@@ -19,7 +24,9 @@ export class Port {
     this.kind = config.kind;
     this.mtuBytes = config.mtuBytes;
     this.ip = config.ip ?? 0;
+    this.ip32 = this.ip | 0;
     this.mac = config.mac;
+    this.macWords = MacWords.of(config.mac ?? new Uint8Array(MAC_BYTES));
   }
 }
 

@@ -17,6 +17,8 @@ export interface Route {
  * many lengths there are.
  */
 export class RouteTable {
+  /** Counts changes. */
+  version = 0;
   private readonly routes = new Map<string, Route>();
   /** Ranges: each begins at `starts[i]` and ends where the next begins; `owners[i]` is its route. */
   private starts = Uint32Array.of(0);
@@ -68,6 +70,7 @@ export class RouteTable {
 
   /** Walks the prefixes from left to right with a stack of those that are open. */
   private rebuild(): void {
+    this.version = (this.version + 1) | 0;
     const starts = [0];
     const owners: (Route | undefined)[] = [undefined];
     const open: Route[] = [];

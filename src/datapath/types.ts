@@ -36,7 +36,7 @@ export interface PortConfig {
 export interface FrameSink {
   /**
    * Queue one frame. `peer` is the next hop for `overlay` and `nodenet` ports: the underlay IPv4 address of the peer
-   * node, 0 elsewhere. The sink keeps offsets, not copies.
+   * node as a 32-bit word of either sign, 0 elsewhere. The sink keeps offsets, not copies.
    */
   send(port: number, offset: number, length: number, peer: number): void;
 }

@@ -198,16 +198,14 @@ export class Dataplane implements FrameSink, PodAttacher {
   #onBatch(frames: number): number {
     const { rx } = this.io;
     const { datapath } = this;
-    const now = monotonicNow();
     this.#queued = 0;
-    datapath.beginBatch();
+    datapath.beginBatch(monotonicNow());
     for (let at = 0, end = frames * FRAME_STRIDE; at < end; at += FRAME_STRIDE) {
       datapath.receive(
         rx[at + Field.port]!,
         rx[at + Field.offset]!,
         rx[at + Field.length]!,
-        rx[at + Field.peerAddress]! >>> 0,
-        now,
+        rx[at + Field.peerAddress]!,
       );
     }
     const queued = this.#queued;
@@ -217,8 +215,8 @@ export class Dataplane implements FrameSink, PodAttacher {
 
   #tick(): void {
     this.#queued = 0;
-    this.datapath.beginBatch();
-    this.datapath.tick(monotonicNow());
+    this.datapath.beginBatch(monotonicNow());
+    this.datapath.tick();
     if (this.#queued > 0) this.io.flush(this.#queued);
     this.#queued = 0;
   }

@@ -166,7 +166,10 @@ export class Harness {
       arena: this.arena,
       scratchStart: 2 * SLOT_BYTES,
       scratchEnd: ARENA_BYTES,
-      sink: { send: (port, offset, length, peer) => void this.queued.push({ port, offset, length, peer }) },
+      sink: {
+        send: (port, offset, length, peer) =>
+          void this.queued.push({ port, offset, length, peer: peer >>> 0 }),
+      },
       services,
       trace: this.trace,
       random: seededRandom(1),
@@ -226,16 +229,16 @@ export class Harness {
     this.arena.fill(POISON, 0, SLOT_BYTES);
     this.arena.set(vnet, FRAME_AT - VNET);
     this.arena.set(frame, FRAME_AT);
-    this.datapath.beginBatch();
-    this.datapath.receive(port, FRAME_AT, frame.length, peer, this.nowMs);
+    this.datapath.beginBatch(this.nowMs);
+    this.datapath.receive(port, FRAME_AT, frame.length, peer);
     return this.flush();
   }
 
   /** Lets time pass, then ticks; returns what left. */
   tick(afterMs: number): Sent[] {
     this.nowMs += afterMs;
-    this.datapath.beginBatch();
-    this.datapath.tick(this.nowMs);
+    this.datapath.beginBatch(this.nowMs);
+    this.datapath.tick();
     return this.flush();
   }
 

@@ -37,8 +37,8 @@ class Counting extends h.Harness {
   put(port: number, frame: Uint8Array, peer: number): void {
     this.arena.fill(0, AT - h.VNET, AT);
     this.arena.set(frame, AT);
-    this.datapath.beginBatch();
-    this.datapath.receive(port, AT, frame.length, peer, this.nowMs);
+    this.datapath.beginBatch(this.nowMs);
+    this.datapath.receive(port, AT, frame.length, peer);
   }
 }
 
@@ -66,7 +66,8 @@ it("a million packets leave no garbage that stays", () => {
       if (i % 1000 === 0) {
         node.put(h.Id.podA, unreachable, 0);
         node.nowMs += 100;
-        node.datapath.tick(node.nowMs);
+        node.datapath.beginBatch(node.nowMs);
+        node.datapath.tick();
       }
     }
   };

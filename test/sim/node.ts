@@ -131,13 +131,13 @@ export class SimNode implements FrameSink {
 
   /** The datapath's time-outs. */
   tick(): void {
-    this.datapath.beginBatch();
-    this.datapath.tick(this.clock.nowMs);
+    this.datapath.beginBatch(this.clock.nowMs);
+    this.datapath.tick();
     this.#flush();
   }
 
   send(port: number, offset: number, length: number, peer: number): void {
-    this.#queued.push({ port, offset, length, peer });
+    this.#queued.push({ port, offset, length, peer: peer >>> 0 });
   }
 
   /** The slow way: a connection is open until both sides have closed it, a UDP flow while it is remembered. */
@@ -152,14 +152,14 @@ export class SimNode implements FrameSink {
     const arrived = this.#arrived;
     this.#arrived = [];
     for (let at = 0; at < arrived.length; at += SLOTS) {
-      this.datapath.beginBatch();
+      this.datapath.beginBatch(this.clock.nowMs);
       for (const [slot, { port, frame, peer }] of arrived.slice(at, at + SLOTS).entries()) {
         if (!this.ports.has(port)) continue;
         const offset = slot * SLOT_BYTES + HEADROOM_BYTES;
         this.#arena.fill(POISON, slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
         this.#arena.fill(0, offset - VNET_HDR_BYTES, offset);
         this.#arena.set(frame, offset);
-        this.datapath.receive(port, offset, frame.length, ip(peer), this.clock.nowMs);
+        this.datapath.receive(port, offset, frame.length, ip(peer));
       }
       this.#flush();
     }

@@ -27,6 +27,11 @@ const EARLY_DROP_SLOTS = 64;
 /** Segments that change the state; their checksum is verified first. */
 const STATE_CHANGING = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst;
 
+/** State and flags of connections in which plain packets change nothing but counters and the deadline. */
+const SETTLED = Meta.seenReply | Meta.assured;
+const SETTLED_TCP = (State.established << Meta.stateShift) | SETTLED;
+const SETTLED_UDP = (State.udpStream << Meta.stateShift) | SETTLED;
+
 export class Conntrack extends Flows {
   private readonly timeouts: Int32Array;
 
@@ -40,6 +45,34 @@ export class Conntrack extends Flows {
     if (packet.isIcmpError) return this.relate(packet);
     const reference = this.lookup(packet.protocol, packet.src, packet.dst, packet.ports);
     return reference === 0 ? this.begin(packet) : this.advance(packet, reference);
+  }
+
+  /** The words of the flow table. */
+  get words(): Int32Array {
+    return this.table.words;
+  }
+
+  /**
+   * The reference of a TCP or UDP connection that no plain packet of it takes to another state, so that {@link touch} is
+   * all there is to do; 0 when there is none. Takes signed addresses.
+   */
+  settled(protocol: number, src: number, dst: number, ports: number): number {
+    const reference = this.table.find(protocol, src, dst, ports);
+    if (reference === 0) return 0;
+    const { words } = this.table;
+    const at = (reference >>> 1) * WORDS_PER_ENTRY;
+    const state = words[at + Word.meta] & (Meta.stateMask | Meta.seenReply | Meta.assured);
+    if (state !== SETTLED_TCP && state !== SETTLED_UDP) return 0;
+    return words[at + Word.deadline] > this.now ? reference : 0;
+  }
+
+  /** Counts a packet of a {@link settled} connection and puts its end off. */
+  touch(reference: number, lengthBytes: number): void {
+    const { words } = this.table;
+    const at = (reference >>> 1) * WORDS_PER_ENTRY;
+    words[at + Word.deadline] =
+      this.now + this.timeouts[(words[at + Word.meta] & Meta.stateMask) >>> Meta.stateShift];
+    this.account(at, reference & 1, lengthBytes);
   }
 
   /** Enters the connection of an accepted first packet. Returns CONTINUE or a verdict. */

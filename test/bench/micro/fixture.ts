@@ -124,6 +124,7 @@ export class Traffic {
   readonly #arena: Uint8Array;
   readonly #words: Int32Array;
   readonly #templates: number;
+  readonly #kinds = new Uint8Array(SLOTS);
   #slot = 0;
 
   constructor(
@@ -166,25 +167,19 @@ export class Traffic {
       mtuBytes: 1472,
     });
     this.datapath.routes.put({ prefix: prefix("172.16.2.0/24"), port: Port.overlay, nextHop: PEER });
+    this.datapath.beginBatch(this.nowMs);
     for (let i = 0; i < serviceCount; i++) this.#makeTemplates(i, firstService + i);
   }
 
-  /** Puts the frame of a flow in the next slot and hands it to the datapath. */
+  /** Puts the frame of a flow in the next slot; when all are full, the datapath gets them, as from one wake-up. */
   put(kind: Kind, flow: number): void {
-    const slot = this.write(kind, flow);
-    const isPod = kind === Kind.syn || kind === Kind.request;
-    const at = slot + FRAME_AT;
-    if (isPod) this.datapath.receive(Port.pod, at, ETHERNET_BYTES + 40, 0, this.nowMs);
-    else this.datapath.receive(Port.overlay, at, 40, PEER, this.nowMs);
+    this.#kinds[this.#slot] = kind;
+    this.write(kind, flow);
+    if (this.#slot === 0) this.#deliver(SLOTS);
   }
 
-  /** Only writes the frame; what this costs is taken off the cost of {@link put}. Returns its slot. */
-  write(kind: Kind, flow: number): number {
-    if (++this.#slot === SLOTS) {
-      this.#slot = 0;
-      this.nowMs += 0.125;
-      this.datapath.beginBatch();
-    }
+  /** Only writes the frame; what this costs is taken off the cost of {@link put}. */
+  write(kind: Kind, flow: number): void {
     const slot = this.#slot * SLOT_BYTES;
     const service = (flow / SPORTS) | 0;
     const words = this.#words;
@@ -196,7 +191,31 @@ export class Traffic {
     const sport = FIRST_SPORT + (flow - service * SPORTS);
     this.#arena[port] = sport >>> 8;
     this.#arena[port + 1] = sport;
-    return slot;
+    this.#slot = this.#slot + 1 === SLOTS ? 0 : this.#slot + 1;
+  }
+
+  /** Forgets frames that were only written. */
+  discard(): void {
+    this.#slot = 0;
+  }
+
+  /** Hands the rest over. */
+  flush(): void {
+    const frames = this.#slot;
+    this.#slot = 0;
+    this.#deliver(frames);
+  }
+
+  #deliver(frames: number): void {
+    this.nowMs += 0.125;
+    this.datapath.beginBatch(this.nowMs);
+    for (let slot = 0; slot < frames; slot++) {
+      const kind = this.#kinds[slot]!;
+      const at = slot * SLOT_BYTES + FRAME_AT;
+      if (kind === Kind.syn || kind === Kind.request)
+        this.datapath.receive(Port.pod, at, ETHERNET_BYTES + 40, 0);
+      else this.datapath.receive(Port.overlay, at, 40, PEER);
+    }
   }
 
   /** Opens all connections by their first three packets. @throws Error when one is not forwarded */
@@ -212,6 +231,7 @@ export class Traffic {
 
   /** @throws Error when the datapath has dropped something: then it was not the path that was measured */
   expectSent(count: number): void {
+    this.flush();
     if (this.sent === count) return;
     throw new Error(
       `${this.sent} frames left instead of ${count}: ${JSON.stringify(this.datapath.counters.export())}`,

@@ -51,8 +51,10 @@ function packetNs(traffic: Traffic, kind: Kind, order: Uint32Array): number {
   for (let i = 0, at = 0; i < PACKETS; i++, at = at + 1 === order.length ? 0 : at + 1)
     traffic.write(kind, order[at]!);
   const middle = cpuNs();
+  traffic.discard();
   for (let i = 0, at = 0; i < PACKETS; i++, at = at + 1 === order.length ? 0 : at + 1)
     traffic.put(kind, order[at]!);
+  traffic.flush();
   const end = cpuNs();
   traffic.expectSent(before + PACKETS);
   return (end - middle - (middle - begin)) / PACKETS;
@@ -111,7 +113,9 @@ function fillNs(traffic: Traffic): number {
   const begin = cpuNs();
   for (let flow = 0; flow < flows; flow++) traffic.write(Kind.syn, flow);
   const middle = cpuNs();
+  traffic.discard();
   for (let flow = 0; flow < flows; flow++) traffic.put(Kind.syn, flow);
+  traffic.flush();
   const end = cpuNs();
   traffic.expectSent(before + flows);
   return (end - middle - (middle - begin)) / flows;
