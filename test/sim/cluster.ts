@@ -2,10 +2,12 @@
  * Whole clusters in one process, under virtual time: nodes with the real datapath and proxy, pods and a host as small
  * IP stations, and links between them. The same seed gives the same run, packet for packet.
  */
-import type { ServiceSpec } from "kubernetes-types/core/v1.d.ts";
+import type { ContainerPort, Pod, ServiceSpec } from "kubernetes-types/core/v1.d.ts";
 import type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.d.ts";
+import type { NetworkPolicySpec } from "kubernetes-types/networking/v1.d.ts";
 import { type Observation, PortKind } from "../../src/datapath/index.js";
 import type { ProxierOptions } from "../../src/proxy/index.js";
+import { PolicyOracle } from "../policy/oracle.js";
 import { seededRandom, VirtualClock } from "./clock.js";
 import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, prefix, SimNode } from "./node.js";
 import type { EndpointSpec, ExposedPort, ServiceExtras } from "./service-spec.js";
@@ -32,6 +34,12 @@ export interface ClusterOptions {
   readonly trace?: boolean;
 }
 
+/** What an API object says of a pod, as far as policies ask. */
+export interface PodWords {
+  readonly labels?: Record<string, string>;
+  readonly ports?: ContainerPort[];
+}
+
 /** The path from one node to another, for overlay and node network alike. */
 export interface Link {
   delayMs: number;
@@ -49,6 +57,8 @@ export class Cluster {
   readonly host: Station;
   readonly pods = new Map<string, Station>();
   readonly observations: Observation[] = [];
+  /** Policies, pods and namespaces as objects, read the slow way. */
+  readonly oracle = new PolicyOracle();
   readonly #podPorts = new Map<Station, { node: SimNode; port: number }>();
   /** Last address given to a pod, per node; addresses are not used twice. */
   readonly #lastHost = new Map<SimNode, number>();
@@ -94,8 +104,8 @@ export class Cluster {
 
   // Pods
 
-  /** Adds a pod with the next free address of the node's subnet, from .2 on. */
-  addPod(name: string, nodeNumber: number): Station {
+  /** Adds a pod, `name` or `namespace/name`, with the next free address of the node's subnet, from .2 on. */
+  addPod(name: string, nodeNumber: number, words: PodWords = {}): Station {
     const node = this.node(nodeNumber);
     const host = (this.#lastHost.get(node) ?? 1) + 1;
     this.#lastHost.set(node, host);
@@ -114,7 +124,7 @@ export class Cluster {
     const deliver = (frame: Uint8Array) => this.clock.after(0, () => pod.receive(card, frame));
     node.addPort({
       id: port,
-      name: `default/${name}`,
+      name: qualified(name),
       kind: PortKind.pod,
       mtuBytes: OVERLAY_MTU,
       ip: pod.ip,
@@ -123,10 +133,15 @@ export class Cluster {
     });
     this.pods.set(name, pod);
     this.#podPorts.set(pod, { node, port });
+    const { namespace } = split(name);
+    if (!this.oracle.namespaces.has(namespace)) this.applyNamespace(namespace);
+    this.#applyPod(pod, words);
     return pod;
   }
 
   removePod(pod: Station): void {
+    for (const { policies } of this.nodes) policies.onPodDelete(this.oracle.pods.get(qualified(pod.name))!);
+    this.oracle.pods.delete(qualified(pod.name));
     const { node, port } = this.#podPorts.get(pod)!;
     node.removePort(port);
     this.pods.delete(pod.name);
@@ -161,29 +176,62 @@ export class Cluster {
     return this.#podPorts.get(pod)!.node;
   }
 
+  // Policies
+
+  /** Creates or replaces a NetworkPolicy, `namespace/name`; without a selector it is about all pods of its namespace. */
+  applyPolicy(key: string, spec: Partial<NetworkPolicySpec>): void {
+    const policy = { metadata: split(key), spec: { podSelector: {}, ...spec } };
+    this.oracle.policies.set(qualified(key), policy);
+    for (const { policies } of this.nodes) policies.onPolicyUpsert(policy);
+  }
+
+  deletePolicy(key: string): void {
+    this.oracle.policies.delete(qualified(key));
+    for (const { policies } of this.nodes) policies.onPolicyDelete({ metadata: split(key) });
+  }
+
+  /** Creates a namespace, or replaces the labels of one. */
+  applyNamespace(name: string, labels: Record<string, string> = {}): void {
+    const namespace = { metadata: { name, labels: { "kubernetes.io/metadata.name": name, ...labels } } };
+    this.oracle.namespaces.set(name, namespace);
+    for (const { policies } of this.nodes) policies.onNamespaceUpsert(namespace);
+  }
+
+  /** Replaces a pod's labels. */
+  labelPod(pod: Station, labels: Record<string, string>): void {
+    const ports = this.oracle.pods.get(qualified(pod.name))?.spec?.containers[0]?.ports;
+    this.#applyPod(pod, { labels, ...(ports && { ports }) });
+  }
+
+  #applyPod(pod: Station, { labels = {}, ports = [] }: PodWords): void {
+    const object: Pod = {
+      metadata: { ...split(pod.name), labels },
+      spec: { nodeName: this.nodeOf(pod).config.name, containers: [{ name: "main", ports }] },
+      status: { podIP: pod.ip, phase: "Running" },
+    };
+    this.oracle.pods.set(qualified(pod.name), object);
+    for (const { policies } of this.nodes) policies.onPodUpsert(object);
+  }
+
   // Services
 
   /** Creates or changes a Service on every node's proxy. Takes effect with {@link sync}. */
   applyService(name: string, spec: Partial<ServiceSpec>, extras: ServiceExtras = {}): void {
     const { labels, annotations, ingress } = extras;
-    const metadata = { name, namespace: "default", labels, annotations };
+    const metadata = { ...split(name), labels, annotations };
     const status = { loadBalancer: { ingress } };
     for (const { proxier } of this.nodes) proxier.onServiceUpsert({ metadata, spec: { ...spec }, status });
   }
 
   deleteService(name: string): void {
-    for (const { proxier } of this.nodes)
-      proxier.onServiceDelete({ metadata: { name, namespace: "default" } });
+    for (const { proxier } of this.nodes) proxier.onServiceDelete({ metadata: split(name) });
   }
 
   /** Sets a Service's endpoints: one slice with these pods and ports. */
   applyEndpoints(service: string, pods: readonly (Station | EndpointSpec)[], ports: EndpointPort[]): void {
     const endpoints = pods.map((entry) => this.#endpoint(entry instanceof Station ? { pod: entry } : entry));
-    const metadata = {
-      name: `${service}-1`,
-      namespace: "default",
-      labels: { "kubernetes.io/service-name": service },
-    };
+    const { namespace, name } = split(service);
+    const metadata = { name: `${name}-1`, namespace, labels: { "kubernetes.io/service-name": name } };
     for (const { proxier } of this.nodes)
       proxier.onEndpointSliceUpsert({ addressType: "IPv4", metadata, endpoints, ports });
   }
@@ -236,7 +284,7 @@ export class Cluster {
       nodeName,
       conditions,
       hints: zoneHint === undefined ? undefined : { forZones: [{ name: zoneHint }] },
-      targetRef: { kind: "Pod", namespace: "default", name: pod.name },
+      targetRef: { kind: "Pod", ...split(pod.name) },
     };
   }
 
@@ -258,7 +306,7 @@ export class Cluster {
       enabled: this.#options.trace ?? false,
       record: (observation: Observation) => void this.observations.push(observation),
     };
-    const node = new SimNode(config, this.clock, trace, this.random);
+    const node = new SimNode(config, this.clock, trace, this.random, this.oracle);
     this.nodes.push(node);
     const bare = { ip: "", mac: "" };
     const overlay = this.#underlay(node, OVERLAY_PORT);
@@ -343,4 +391,15 @@ export class Cluster {
       this.clock.after(delayMs, () => to.receive(port, frame, from.config.underlay));
     };
   }
+}
+
+/** Of `name` (in `default`) or `namespace/name`. */
+function split(key: string): { readonly namespace: string; readonly name: string } {
+  const [first = "", name] = key.split("/");
+  return name === undefined ? { namespace: "default", name: first } : { namespace: first, name };
+}
+
+function qualified(key: string): string {
+  const { namespace, name } = split(key);
+  return `${namespace}/${name}`;
 }

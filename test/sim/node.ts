@@ -4,6 +4,7 @@
  * as the real I/O does.
  */
 import {
+  type ConntrackRecord,
   Datapath,
   type FrameSink,
   HEADROOM_BYTES,
@@ -12,10 +13,13 @@ import {
   type TraceSink,
   VNET_HDR_BYTES,
 } from "../../src/datapath/index.js";
+import { NetworkPolicies } from "../../src/policy/index.js";
 import { Proxier, type ProxierOptions } from "../../src/proxy/index.js";
 import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
+import type { PolicyOracle } from "../policy/oracle.js";
 import type { VirtualClock } from "./clock.js";
 import { checkFrame } from "./invariants.js";
+import { checkPolicy } from "./policy-invariant.js";
 
 const SLOT_BYTES = 4096;
 const SLOTS = 128;
@@ -54,6 +58,7 @@ export interface PortInfo {
 export class SimNode implements FrameSink {
   readonly datapath: Datapath;
   readonly proxier: Proxier;
+  readonly policies: NetworkPolicies;
   readonly ports = new Map<number, PortInfo>();
   /** Frames that left, by all ports, since the start. */
   framesSent = 0;
@@ -71,6 +76,7 @@ export class SimNode implements FrameSink {
     readonly clock: VirtualClock,
     trace: TraceSink,
     random: () => number,
+    readonly oracle: PolicyOracle,
   ) {
     const addresses = nodeAddresses(config);
     const conntrack = {
@@ -93,6 +99,13 @@ export class SimNode implements FrameSink {
       },
       ...config.proxy,
     });
+    this.policies = new NetworkPolicies({
+      nodeName: config.name,
+      onInvalid: (message) => {
+        throw new Error(message);
+      },
+    });
+    this.policies.onSynced();
     this.datapath = new Datapath({
       name: config.name,
       addresses,
@@ -101,6 +114,7 @@ export class SimNode implements FrameSink {
       scratchEnd: ARENA_BYTES,
       sink: this,
       services: this.proxier,
+      policies: this.policies,
       trace,
       random,
       bridgeNetfilter: config.bridgeNetfilter,
@@ -165,6 +179,14 @@ export class SimNode implements FrameSink {
     }
   }
 
+  /** Frames that the bridge keeps from netfilter pass no policy either. */
+  #checkPolicy({ kind }: PortInfo, records: ConntrackRecord[] | undefined, frame: Uint8Array): void {
+    if (records === undefined) return;
+    const isEthernet = kind === PortKind.pod || kind === PortKind.host;
+    if (isEthernet && frame[12] * 256 + frame[13] !== 0x0800) return;
+    checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(14) : frame);
+  }
+
   #flush(): void {
     const queued = this.#queued;
     this.#queued = [];
@@ -173,6 +195,8 @@ export class SimNode implements FrameSink {
       frame: this.#arena.slice(offset, offset + length),
     }));
     const macs = new Set([...this.ports.values()].map((port) => port.mac));
+    const isJudged = this.oracle.policies.size > 0 && this.config.bridgeNetfilter && queued.length > 0;
+    const records = isJudged ? this.datapath.conntrackRecords() : undefined;
     for (const [i, { port: id, peer }] of queued.entries()) {
       const port = this.ports.get(id);
       if (port === undefined)
@@ -180,6 +204,7 @@ export class SimNode implements FrameSink {
       const peerText = ipText(peer);
       const { header, frame } = frames[i];
       checkFrame(this.config, port, macs, header, frame, peerText);
+      this.#checkPolicy(port, records, frame);
       this.framesSent++;
       port.deliver(frame, peerText);
     }

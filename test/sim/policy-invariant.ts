@@ -1,0 +1,64 @@
+/**
+ * Nothing leaves a node that NetworkPolicies deny: every frame is held against the slow reading of the policies, by the
+ * connection that it belongs to in the node's own conntrack table.
+ */
+import type { ConntrackRecord, Tuple } from "../../src/datapath/index.js";
+import type { PolicyOracle } from "../policy/oracle.js";
+import { inPrefix } from "./ethernet.js";
+import type { NodeConfig } from "./node.js";
+import { decodeIcmp, decodePacket, ICMP, type Packet } from "./packet.js";
+
+const PROTOCOLS: Readonly<Record<number, "TCP" | "UDP" | "SCTP" | "ICMP">> = {
+  1: "ICMP",
+  6: "TCP",
+  17: "UDP",
+  132: "SCTP",
+};
+
+/**
+ * `records` are the node's connections, `ip` is the IP packet as it leaves.
+ * @throws Error that names the node and the connection
+ */
+export function checkPolicy(
+  node: NodeConfig,
+  oracle: PolicyOracle,
+  records: readonly ConntrackRecord[],
+  ip: Uint8Array,
+): void {
+  const packet = decodePacket(ip);
+  const { protocol } = packet;
+  const name = PROTOCOLS[protocol];
+  if (name === undefined || packet.fragmentOffset !== 0 || isIcmpError(packet)) return;
+  const record = records.find(
+    ({ original, reply }) =>
+      original.protocol === protocol && (isTurned(packet, reply) || isTurned(packet, original)),
+  );
+  if (record === undefined) return;
+  const { original, reply } = record;
+  const [src, dst] = [text(original.src), text(reply.src)];
+  const own = [node.nodeIp, node.bridgeIp, node.overlayIp];
+  if (own.includes(src) || own.includes(dst)) return;
+  // The machine asks pods by their own addresses as the kubelet does.
+  if (src === node.hostIp && original.dst === reply.src) return;
+  const connection = { protocol: name, src, dst, dport: reply.sport };
+  // Each node judges its own pods.
+  const mayLeave = !inPrefix(src, node.podSubnet) || oracle.allowsEgress(connection);
+  const mayArrive = !inPrefix(dst, node.podSubnet) || oracle.allowsIngress(connection);
+  if (!mayLeave || !mayArrive)
+    throw new Error(`${node.name}: ${name} ${src} > ${dst}:${reply.sport} left, which policies deny`);
+}
+
+/** Whether a packet that left has this tuple the other way round: it goes where the tuple's packets come from. */
+function isTurned({ src, dst, protocol, body }: Packet, tuple: Tuple): boolean {
+  const isIcmp = protocol === ICMP;
+  const fits = body[0] * 256 + body[1] === tuple.dport && body[2] * 256 + body[3] === tuple.sport;
+  return (isIcmp || fits) && text(tuple.src) === dst && text(tuple.dst) === src;
+}
+
+function isIcmpError({ protocol, body }: Packet): boolean {
+  return protocol === ICMP && ![0, 8, 13, 14].includes(decodeIcmp(body).type);
+}
+
+function text(address: number): string {
+  return [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join(".");
+}
