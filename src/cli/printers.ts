@@ -3,6 +3,9 @@ import type {
   EndpointSlice,
   Endpoints,
   Event,
+  Ingress,
+  IngressClass,
+  IPAddress,
   KubeObject,
   LabelSelector,
   Namespace,
@@ -13,6 +16,7 @@ import type {
   ReplicationController,
   ResourceName,
   Service,
+  ServiceCIDR,
 } from "../kube/index.js";
 import { age, table } from "./table.js";
 
@@ -218,6 +222,55 @@ const networkpolicies: readonly Column<NetworkPolicy>[] = [
   AGE,
 ];
 
+const ingresses: readonly Column<Ingress>[] = [
+  NAME,
+  ["CLASS", ({ spec }) => spec?.ingressClassName ?? NONE],
+  [
+    "HOSTS",
+    ({ spec }) =>
+      listed(
+        (spec?.rules ?? []).flatMap(({ host }) => host ?? []),
+        "*",
+      ),
+  ],
+  [
+    "ADDRESS",
+    ({ status }) => names((status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname)),
+  ],
+  ["PORTS", ({ spec }) => (spec?.tls?.length ? "80, 443" : "80")],
+  AGE,
+];
+
+const ingressclasses: readonly Column<IngressClass>[] = [
+  NAME,
+  ["CONTROLLER", ({ spec }) => spec?.controller ?? ""],
+  [
+    "PARAMETERS",
+    ({ spec }) => {
+      const { apiGroup, kind, name } = spec?.parameters ?? {};
+      return kind ? `${kind}${apiGroup ? `.${apiGroup}` : ""}/${name}` : NONE;
+    },
+  ],
+  AGE,
+];
+
+const servicecidrs: readonly Column<ServiceCIDR>[] = [
+  NAME,
+  ["CIDRS", ({ spec }) => names(spec?.cidrs ?? [])],
+  AGE,
+];
+
+const ipaddresses: readonly Column<IPAddress>[] = [
+  NAME,
+  [
+    "PARENTREF",
+    ({ spec }) => {
+      const { group, resource, namespace, name } = spec?.parentRef ?? {};
+      return [`${resource}${group ? `.${group}` : ""}`, namespace, name].filter(Boolean).join("/");
+    },
+  ],
+];
+
 const COLUMNS = {
   pods,
   services,
@@ -231,6 +284,10 @@ const COLUMNS = {
   namespaces,
   events,
   networkpolicies,
+  ingresses,
+  ingressclasses,
+  servicecidrs,
+  ipaddresses,
 } satisfies Record<ResourceName, unknown> as unknown as Record<ResourceName, readonly Column<KubeObject>[]>;
 
 export interface TableOptions {

@@ -139,7 +139,7 @@ async function startApi(
   let client: KubeClient | undefined;
   const starting = startApiServer({
     store,
-    serviceNetwork: network.services,
+    serviceCidrs: [network.services, ...(network.ipv6 ? [network.ipv6.services] : [])],
     nodePortRange: network.nodePorts,
     listen: { socketPath: paths.apiSocket, host: "127.0.0.1", port: record.apiPort },
     token: readFileSync(paths.token, "utf8"),

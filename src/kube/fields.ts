@@ -25,6 +25,12 @@ const FIELDS: Partial<Record<ResourceName, readonly string[]>> = {
   replicationcontrollers: ["status.replicas"],
   replicasets: ["status.replicas"],
   services: ["spec.clusterIP", "spec.type"],
+  ipaddresses: [
+    "spec.parentRef.group",
+    "spec.parentRef.resource",
+    "spec.parentRef.namespace",
+    "spec.parentRef.name",
+  ],
   events: [
     ...["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map(
       (field) => `involvedObject.${field}`,

@@ -43,6 +43,7 @@ function resource(name: ResourceName, kind: string, row: Row): ResourceInfo {
 }
 
 const ALL = ["all"];
+const NETWORKING = "networking.k8s.io";
 
 /** Every resource, in the order of discovery. */
 export const RESOURCES: readonly ResourceInfo[] = [
@@ -64,7 +65,15 @@ export const RESOURCES: readonly ResourceInfo[] = [
     subresources: ["status", "scale"],
   }),
   resource("endpointslices", "EndpointSlice", { group: "discovery.k8s.io" }),
-  resource("networkpolicies", "NetworkPolicy", { group: "networking.k8s.io", shortNames: ["netpol"] }),
+  resource("networkpolicies", "NetworkPolicy", { group: NETWORKING, shortNames: ["netpol"] }),
+  resource("ingresses", "Ingress", { group: NETWORKING, shortNames: ["ing"], subresources: ["status"] }),
+  resource("ingressclasses", "IngressClass", { group: NETWORKING, namespaced: false }),
+  resource("servicecidrs", "ServiceCIDR", {
+    group: NETWORKING,
+    namespaced: false,
+    subresources: ["status"],
+  }),
+  resource("ipaddresses", "IPAddress", { group: NETWORKING, shortNames: ["ip"], namespaced: false }),
 ];
 
 const BY_NAME = new Map(RESOURCES.map((info) => [info.name, info]));

@@ -22,7 +22,11 @@ export type ResourceName =
   | "endpoints"
   | "endpointslices"
   | "events"
-  | "networkpolicies";
+  | "networkpolicies"
+  | "ingresses"
+  | "ingressclasses"
+  | "servicecidrs"
+  | "ipaddresses";
 
 export interface KubeList<T> {
   readonly apiVersion: string;

@@ -35,7 +35,7 @@ describe("resource types", () => {
   it("an unknown one is named, with those there are, and ends with the code for wrong usage", () => {
     const error = errorOf(() => findResource("deploy"));
     expect(error.message).toBe(
-      `the lab doesn't have a resource type "deploy"; these are: ns, no, po, rc, svc, ep, ev, rs, endpointslices, netpol`,
+      `the lab doesn't have a resource type "deploy"; these are: ns, no, po, rc, svc, ep, ev, rs, endpointslices, netpol, ing, ingressclasses, servicecidrs, ip`,
     );
     expect(error.exitCode).toBe(Exit.usage);
   });

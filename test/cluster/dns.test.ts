@@ -6,7 +6,7 @@ import { type Lab, startLab } from "../kube/harness.js";
 
 let lab: Lab;
 beforeAll(async () => {
-  lab = await startLab({ serviceNetwork: "10.254.0.0/16" });
+  lab = await startLab({ serviceCidrs: ["10.254.0.0/16"] });
 });
 afterAll(() => lab.close());
 

@@ -56,7 +56,7 @@ export class Cluster {
     const socketPath = join(dir, "api.sock");
     const store = new MemoryStore();
     const listen = options.http ? { listen: { socketPath } } : {};
-    const api = await startApiServer({ store, serviceNetwork: "10.96.0.0/16", ...listen, ...options.api });
+    const api = await startApiServer({ store, serviceCidrs: ["10.96.0.0/16"], ...listen, ...options.api });
     const cluster = new Cluster(api, options, dir);
     running.push(cluster);
     for (const name of options.nodes ?? ["n1", "n2", "n3"]) await cluster.addNode(name);

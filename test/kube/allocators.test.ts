@@ -40,7 +40,10 @@ describe("ClusterIPs", () => {
       message:
         'Service "b" is invalid: spec.clusterIPs: Invalid value: []string{"10.254.0.10"}: failed to allocate IP 10.254.0.10: provided IP is already allocated',
     });
-    for (const ip of ["10.96.0.1", "10.254.0.0", "10.254.255.255", "fd00::1"]) {
+    expect(await causes(create(lab, "b", { clusterIP: "fd00::1" }))).toEqual([
+      'spec.clusterIPs[0]: Invalid value: []string{"fd00::1"}: IPv6 is not configured on this cluster',
+    ]);
+    for (const ip of ["10.96.0.1", "10.254.0.0", "10.254.255.255"]) {
       expect(await causes(create(lab, "b", { clusterIP: ip }))).toEqual([
         `spec.clusterIPs: Invalid value: []string{"${ip}"}: failed to allocate IP ${ip}: the provided IP (${ip}) is not in the valid range. The range of valid IPs is 10.254.0.0/16`,
       ]);
@@ -54,7 +57,7 @@ describe("ClusterIPs", () => {
   });
 
   it("run out, leave .10 to those who ask, and are free again after a delete", async () => {
-    const lab = await start({ serviceNetwork: "10.9.0.0/28" });
+    const lab = await start({ serviceCidrs: ["10.9.0.0/28"] });
     // 14 usable addresses less .1 and .10.
     const made = await Promise.all(Array.from({ length: 12 }, (_, index) => create(lab, `s${index}`)));
     expect(new Set(made.map((one) => one.spec?.clusterIP)).size).toBe(12);
@@ -200,9 +203,9 @@ describe("allocation", () => {
   });
 
   it("refuses a service network that is none", async () => {
-    await expect(startLab({ serviceNetwork: "10.254.0.0" })).rejects.toThrow(
-      "give an IPv4 network such as 10.254.0.0/16",
+    await expect(startLab({ serviceCidrs: ["10.254.0.0"] })).rejects.toThrow(
+      "give a network such as 10.254.0.0/16",
     );
-    await expect(startLab({ serviceNetwork: "10.254.0.0/31" })).rejects.toThrow("too small");
+    await expect(startLab({ serviceCidrs: ["10.254.0.0/31"] })).rejects.toThrow("too small");
   });
 });

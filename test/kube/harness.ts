@@ -31,7 +31,7 @@ export async function startLab(options: Partial<ApiServerOptions> = {}): Promise
   const socketPath = join(dir, "api.sock");
   const store = options.store ?? new MemoryStore();
   const server = await startApiServer({
-    serviceNetwork: "10.254.0.0/16",
+    serviceCidrs: ["10.254.0.0/16"],
     listen: { socketPath },
     ...options,
     store,

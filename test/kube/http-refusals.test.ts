@@ -139,7 +139,7 @@ describe("where the server listens", () => {
   it("a TCP port needs the token", async () => {
     const server = await startApiServer({
       store: new MemoryStore(),
-      serviceNetwork: "10.254.0.0/16",
+      serviceCidrs: ["10.254.0.0/16"],
       listen: { port: 0 },
       token: TOKEN,
     });
@@ -182,7 +182,7 @@ describe("where the server listens", () => {
   });
 
   it("refuses a TCP port without a token, and a place that is taken", async () => {
-    const options = { store: new MemoryStore(), serviceNetwork: "10.254.0.0/16" };
+    const options = { store: new MemoryStore(), serviceCidrs: ["10.254.0.0/16"] };
     await expect(startApiServer({ ...options, listen: { port: 0 } })).rejects.toThrow(
       "TCP port needs a token",
     );
@@ -193,7 +193,7 @@ describe("where the server listens", () => {
   });
 
   it("needs no place at all", async () => {
-    const server = await startApiServer({ store: new MemoryStore(), serviceNetwork: "10.254.0.0/16" });
+    const server = await startApiServer({ store: new MemoryStore(), serviceCidrs: ["10.254.0.0/16"] });
     expect(server.address).toBe("local");
     expect((await server.client.list("namespaces")).items).toHaveLength(3);
     await server.close();

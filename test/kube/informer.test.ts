@@ -29,7 +29,7 @@ const socketPath = () => join(dir, "api.sock");
 async function serve(store: Store, watchWindowEvents = 1000): Promise<ApiServer> {
   const server = await startApiServer({
     store,
-    serviceNetwork: "10.254.0.0/16",
+    serviceCidrs: ["10.254.0.0/16"],
     listen: { socketPath: socketPath() },
     watchWindowEvents,
   });
@@ -107,7 +107,7 @@ describe("an informer", () => {
     await first.close();
     expect(names()).toEqual(["a", "b", "c"]);
     // Meanwhile others write; this server is not where the informer looks.
-    const aside = await startApiServer({ store, serviceNetwork: "10.254.0.0/16" });
+    const aside = await startApiServer({ store, serviceCidrs: ["10.254.0.0/16"] });
     await aside.client.delete("nodes", undefined, "a");
     await relabel(aside.client, "b", { v: "2" });
     await aside.client.create("nodes", node("d"));
@@ -124,7 +124,7 @@ describe("an informer", () => {
     const { informer, told } = inform(new HttpKubeClient({ socketPath: socketPath() }));
     await informer.synced;
     await first.close();
-    const aside = await startApiServer({ store, serviceNetwork: "10.254.0.0/16" });
+    const aside = await startApiServer({ store, serviceCidrs: ["10.254.0.0/16"] });
     await aside.client.delete("nodes", undefined, "a");
     await aside.client.create("nodes", node("a"));
     await aside.close();

@@ -21,8 +21,8 @@ const policy = (name: string, spec: object = {}, labels: Record<string, string> 
   }) as NetworkPolicy;
 const create = (name: string, spec?: object) => lab.http.create("networkpolicies", policy(name, spec));
 
-describe("[sig-network] Netpol API", () => {
-  it("should support creating NetworkPolicy API operations", async () => {
+describe("the NetworkPolicy API", () => {
+  it("[sig-network] Netpol API should support creating NetworkPolicy API operations", async () => {
     const groups = (await send("GET", "/apis")).json.groups as { name: string }[];
     expect(groups).toContainEqual({
       name: "networking.k8s.io",
@@ -70,7 +70,7 @@ describe("[sig-network] Netpol API", () => {
     expect((await lab.http.list("networkpolicies")).items).toEqual([]);
   });
 
-  it("should support creating NetworkPolicy API with endport field", async () => {
+  it("[sig-network] Netpol API should support creating NetworkPolicy API with endport field", async () => {
     const egress = [{ ports: [{ port: 32000, endPort: 32768 }, { port: "http" }] }];
     const made = await create("endport", { egress });
     expect(made).toMatchObject({

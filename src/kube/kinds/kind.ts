@@ -15,7 +15,11 @@ export interface KindRules<T extends KubeObject = KubeObject> {
   setDefaults?(object: T): void;
   /** Takes over from the stored object what an update leaves out, in place; after the defaults. */
   prepareUpdate?(object: T, stored: T): void;
+  /** Fills in what only a new object lacks, in place; after the defaults. */
+  prepareCreate?(object: T): void;
   validate(object: T): FieldError[];
+  /** What only a new object must be. */
+  validateCreate?(object: T): FieldError[];
   /** What an update may not change. */
   validateUpdate?(object: T, stored: T): FieldError[];
 }

@@ -6,6 +6,7 @@ import {
   dnsSubdomain,
   ipAddress,
   isIpv4,
+  isIpv6,
   nonSpecialIp,
   portNumber,
 } from "../names.js";
@@ -18,17 +19,19 @@ import { validateLabels } from "./meta.js";
 import {
   carryOver,
   isExternallyReachable,
+  joinClusterIps,
   needsClusterIp,
   needsHealthCheckNodePort,
   setServiceDefaults,
 } from "./serviceDefaults.js";
 
-const { required, invalid, duplicate, forbidden, tooMany } = fieldError;
+const { required, invalid, duplicate, forbidden } = fieldError;
 type Spec = NonNullable<Service["spec"]>;
 
 const TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const AFFINITIES = ["ClientIP", "None"];
 const TRAFFIC_POLICIES = ["Cluster", "Local"];
+const IP_FAMILIES = ["IPv4", "IPv6"];
 const FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 const MAX_AFFINITY_SECONDS = 86400;
 const NONE = "None";
@@ -38,6 +41,7 @@ export const SERVICE_RULES: KindRules<Service> = {
   nameRule: dns1035Label,
   initialStatus: { loadBalancer: {} },
   setDefaults: setServiceDefaults,
+  prepareCreate: joinClusterIps,
   prepareUpdate: carryOver,
   validate: ({ spec }) => (spec === undefined ? [required("spec")] : validateSpec(spec)),
   validateUpdate: ({ spec }, { spec: stored }) => (spec && stored ? validateFixed(spec, stored) : []),
@@ -52,6 +56,7 @@ function validateSpec(spec: Spec): FieldError[] {
     ...oneOf("spec.type", spec.type, TYPES),
     ...validateClusterIps(spec),
     ...validateFamilies(spec),
+    ...validateIpFamilyMatch(spec),
     ...validateExternal(spec),
     ...validatePolicies(spec),
   ];
@@ -104,37 +109,66 @@ function validateAffinity({ sessionAffinity, sessionAffinityConfig }: Spec): Fie
   return [invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why)];
 }
 
-function validateClusterIps({ type, clusterIP, clusterIPs = [] }: Spec): FieldError[] {
-  const first = "spec.clusterIPs[0]";
+function validateClusterIps(spec: Spec): FieldError[] {
+  const { type, clusterIP, clusterIPs = [] } = spec;
+  const field = "spec.clusterIPs";
   if (type === "ExternalName") {
     return clusterIPs.length === 0 && !clusterIP
       ? []
-      : [forbidden(first, "may not be set when `type` is 'ExternalName'")];
+      : [forbidden(`${field}[0]`, "may not be set when `type` is 'ExternalName'")];
   }
   if (clusterIPs.length === 0) return [];
-  if (clusterIPs.length > 1) return [tooMany("spec.clusterIPs", clusterIPs.length, 1)];
-  const [ip = ""] = clusterIPs;
-  if (ip !== clusterIP) return [invalid("spec.clusterIPs", clusterIPs, "first value must match `clusterIP`")];
-  if (ip === NONE) {
-    return type === "ClusterIP" ? [] : [invalid(first, ip, `may not be set to 'None' for ${type} services`)];
-  }
-  return ipAddress(ip).map((why) => invalid(first, ip, why));
+  if (clusterIPs[0] !== clusterIP) return [invalid(field, clusterIPs, "first value must match `clusterIP`")];
+  if (clusterIP === NONE) return validateHeadless(spec);
+  const errors = clusterIPs.flatMap((ip, index) =>
+    ipAddress(ip).map((why) => invalid(`${field}[${index}]`, ip, why)),
+  );
+  if (clusterIPs.length > 2) errors.push(invalid(field, clusterIPs, "may only hold up to 2 values"));
+  if (errors.length > 0 || clusterIPs.length < 2) return errors;
+  const oneEach = isIpv4(clusterIPs[0]!) !== isIpv4(clusterIPs[1]!);
+  return oneEach ? [] : [invalid(field, clusterIPs, "may specify no more than one IP for each IP family")];
 }
 
-function validateFamilies({ ipFamilies = [], ipFamilyPolicy }: Spec): FieldError[] {
-  const field = "spec.ipFamilyPolicy";
-  const single = ipFamilyPolicy === "RequireDualStack";
+function validateHeadless({ type, clusterIPs = [] }: Spec): FieldError[] {
+  if (clusterIPs.length > 1)
+    return [invalid("spec.clusterIPs", clusterIPs, "'None' must be the first and only value")];
+  return type === "ClusterIP"
+    ? []
+    : [invalid("spec.clusterIPs[0]", NONE, `may not be set to 'None' for ${type} services`)];
+}
+
+function validateFamilies({ type, ipFamilies = [], ipFamilyPolicy }: Spec): FieldError[] {
+  if (type === "ExternalName") {
+    const why = "may not be set when `type` is 'ExternalName'";
+    return [
+      ...(ipFamilies.length > 0 ? [forbidden("spec.ipFamilies[0]", why)] : []),
+      ...(ipFamilyPolicy ? [forbidden("spec.ipFamilyPolicy", why)] : []),
+    ];
+  }
   return [
-    ...oneOf(field, ipFamilyPolicy, FAMILY_POLICIES),
-    ...(single
-      ? [invalid(field, ipFamilyPolicy, "this cluster is not configured for dual-stack services")]
-      : []),
-    ...ipFamilies.flatMap((family, index) =>
-      family === "IPv4"
-        ? []
-        : [invalid(`spec.ipFamilies[${index}]`, family, "not configured on this cluster")],
-    ),
+    ...ipFamilies.flatMap((family, index) => {
+      const field = `spec.ipFamilies[${index}]`;
+      const repeated = ipFamilies.indexOf(family) < index;
+      return [...oneOf(field, family, IP_FAMILIES), ...(repeated ? [duplicate(field, family)] : [])];
+    }),
+    ...oneOf("spec.ipFamilyPolicy", ipFamilyPolicy, FAMILY_POLICIES),
   ];
+}
+
+/** Each ClusterIP is of the family that stands at its place. */
+function validateIpFamilyMatch({ clusterIP, clusterIPs = [], ipFamilies = [] }: Spec): FieldError[] {
+  if (clusterIP === NONE) return [];
+  return clusterIPs.flatMap((ip, index) => {
+    const family = ipFamilies[index];
+    if (family === undefined || (family === "IPv4" ? isIpv4(ip) : isIpv6(ip))) return [];
+    return [
+      invalid(
+        `spec.clusterIPs[${index}]`,
+        ip,
+        `expected an ${family} value as indicated by \`ipFamilies[${index}]\``,
+      ),
+    ];
+  });
 }
 
 function validateExternal(spec: Spec): FieldError[] {
@@ -175,9 +209,14 @@ function validatePolicies(spec: Spec): FieldError[] {
   return errors;
 }
 
+/** The first address and family stay; the second ones can only come and go. */
 function validateFixed(spec: Spec, stored: Spec): FieldError[] {
   if (!needsClusterIp(spec) || !needsClusterIp(stored)) return [];
-  return spec.clusterIP === stored.clusterIP
-    ? []
-    : [invalid("spec.clusterIPs[0]", spec.clusterIPs ?? [], "may not change once set")];
+  return (["clusterIPs", "ipFamilies"] as const).flatMap((field) => {
+    const [now = [], before = []]: (readonly string[] | undefined)[] = [spec[field], stored[field]];
+    return [0, 1].flatMap((index) => {
+      const fixed = before[index] !== undefined && now[index] !== undefined && now[index] !== before[index];
+      return fixed ? [invalid(`spec.${field}[${index}]`, now, "may not change once set")] : [];
+    });
+  });
 }

@@ -44,8 +44,11 @@ export function setServiceDefaults(service: Service): void {
   if (spec.type === "LoadBalancer") spec.allocateLoadBalancerNodePorts ??= true;
   if (!needsClusterIp(spec)) return;
   spec.internalTrafficPolicy ??= "Cluster";
-  spec.ipFamilies ??= ["IPv4"];
-  spec.ipFamilyPolicy ??= "SingleStack";
+}
+
+/** `clusterIP` is another name of the first of the `clusterIPs`; a new Service may say either. */
+export function joinClusterIps({ spec }: Service): void {
+  if (!spec) return;
   if (spec.clusterIP && !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
   else if (!spec.clusterIP && spec.clusterIPs?.[0]) spec.clusterIP = spec.clusterIPs[0];
 }
@@ -53,18 +56,22 @@ export function setServiceDefaults(service: Service): void {
 /** Takes over allocated values that the update leaves out, and drops those that its type has no use for. */
 export function carryOver({ spec }: Service, { spec: stored }: Service): void {
   if (!spec || !stored) return;
-  if (needsClusterIp(spec) && needsClusterIp(stored)) {
-    spec.clusterIP ||= stored.clusterIP ?? "";
-    const oldList = JSON.stringify(spec.clusterIPs ?? []) === JSON.stringify(stored.clusterIPs ?? []);
-    if (!spec.clusterIPs?.length || (oldList && spec.clusterIP !== stored.clusterIP)) {
-      spec.clusterIPs = [spec.clusterIP];
-    }
-  }
+  if (needsClusterIp(spec) && needsClusterIp(stored)) carryClusterIps(spec, stored);
+  else joinClusterIps({ spec });
   if (needsNodePorts(spec) && needsNodePorts(stored)) carryNodePorts(spec.ports ?? [], stored.ports ?? []);
   if (needsHealthCheckNodePort(spec) && stored.healthCheckNodePort) {
     spec.healthCheckNodePort ||= stored.healthCheckNodePort;
   }
   dropUnused(spec, stored);
+}
+
+/** Who changes one of the two names of the first ClusterIP and leaves the other means both. */
+function carryClusterIps(spec: Spec, stored: Spec): void {
+  const { clusterIP = "", clusterIPs = [] } = stored;
+  if (!spec.clusterIPs?.length) spec.clusterIPs = [...clusterIPs];
+  spec.clusterIP ||= spec.clusterIPs[0] ?? clusterIP;
+  const untouched = JSON.stringify(spec.clusterIPs) === JSON.stringify(clusterIPs);
+  if (untouched && spec.clusterIP !== clusterIP) spec.clusterIPs = [spec.clusterIP, ...clusterIPs.slice(1)];
 }
 
 function carryNodePorts(ports: readonly ServicePort[], stored: readonly ServicePort[]): void {

@@ -79,9 +79,14 @@ export function prepareCreate(info: ResourceInfo, decoded: Stored, nowMs: number
   metadata.uid = randomUUID();
   metadata.creationTimestamp = timestamp(nowMs);
   if (rules.countsGenerations) metadata.generation = 1;
-  if (rules.initialStatus) object.status = { ...rules.initialStatus };
+  if (rules.initialStatus) object.status = structuredClone(rules.initialStatus);
   rules.setDefaults?.(object);
-  const errors = [...validateMeta(metadata, rules.nameRule), ...rules.validate(object)];
+  rules.prepareCreate?.(object);
+  const errors = [
+    ...validateMeta(metadata, rules.nameRule),
+    ...rules.validate(object),
+    ...(rules.validateCreate?.(object) ?? []),
+  ];
   if (errors.length > 0) throw invalid(info, metadata.name ?? metadata.generateName ?? "", errors);
   return canonical(rules.schema, object);
 }

@@ -1,6 +1,7 @@
 /** Starts everything behind the API that is not HTTP: registry, watches, allocators, the namespaces that always exist. */
 import { createIfAbsent, type Store } from "../../store/index.js";
 import { resourceInfo } from "../resources.js";
+import type { ResourceName } from "../types.js";
 import { decodeBody, prepareCreate } from "./admission.js";
 import { SYSTEM_NAMESPACES } from "./deletion.js";
 import { NamespaceReaper } from "./namespaceReaper.js";
@@ -11,8 +12,8 @@ import { Watches } from "./watches.js";
 
 export interface BackendOptions {
   readonly store: Store;
-  /** CIDR of the ClusterIPs. */
-  readonly serviceNetwork: string;
+  /** CIDRs of the ClusterIPs: one, or one of each IP family; Services get the first one's by default. */
+  readonly serviceCidrs: readonly string[];
   /** Default 30000–32767. */
   readonly nodePortRange?: PortRange;
   /** Numbers in [0, 1) for the choice of addresses. */
@@ -35,10 +36,12 @@ export interface Backend {
 /** @throws Error for a bad service network; store errors when the store does not answer */
 export async function startBackend(options: BackendOptions): Promise<Backend> {
   const { store, random = Math.random, now = Date.now, log = () => {} } = options;
-  const { serviceNetwork, nodePortRange = { min: 30000, max: 32767 } } = options;
-  const services = new ServiceAllocator({ store, serviceNetwork, nodePortRange, random });
+  const { serviceCidrs, nodePortRange = { min: 30000, max: 32767 } } = options;
+  const services = new ServiceAllocator({ store, serviceCidrs, nodePortRange, random, now });
   const registry = new Registry({ store, services, now });
   await createSystemNamespaces(store, now());
+  await createDefaultServiceCidr(store, services.cidrs, now());
+  await services.repair();
   const watches = new Watches({
     store,
     registry,
@@ -59,10 +62,27 @@ export async function startBackend(options: BackendOptions): Promise<Backend> {
 }
 
 async function createSystemNamespaces(store: Store, nowMs: number): Promise<void> {
-  const info = resourceInfo("namespaces");
-  for (const name of SYSTEM_NAMESPACES) {
-    const body = { apiVersion: info.apiVersion, kind: info.kind, metadata: { name } };
-    const object = prepareCreate(info, decodeBody(info, body, "Strict").object, nowMs);
-    await createIfAbsent(store, keyOf(info, undefined, name), encode(object));
-  }
+  for (const name of SYSTEM_NAMESPACES)
+    await createAtStart(store, "namespaces", { metadata: { name } }, nowMs);
+}
+
+/** What the command line names, as the object that kube-apiserver makes of it. */
+async function createDefaultServiceCidr(
+  store: Store,
+  cidrs: readonly string[],
+  nowMs: number,
+): Promise<void> {
+  await createAtStart(store, "servicecidrs", { metadata: { name: "kubernetes" }, spec: { cidrs } }, nowMs);
+}
+
+async function createAtStart(
+  store: Store,
+  resource: ResourceName,
+  object: { metadata: { name: string }; spec?: object },
+  nowMs: number,
+): Promise<void> {
+  const info = resourceInfo(resource);
+  const body = { apiVersion: info.apiVersion, kind: info.kind, ...object };
+  const prepared = prepareCreate(info, decodeBody(info, body, "Strict").object, nowMs);
+  await createIfAbsent(store, keyOf(info, undefined, object.metadata.name), encode(prepared));
 }

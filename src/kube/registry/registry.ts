@@ -8,7 +8,7 @@ import {
 } from "../../store/index.js";
 import { matchesFields, parseFieldSelector } from "../fields.js";
 import { KINDS } from "../kinds/index.js";
-import type { Service } from "../objects.js";
+import type { Ingress, Service } from "../objects.js";
 import { type ResourceInfo, resourceInfo } from "../resources.js";
 import { matchesAll, parseLabelSelector } from "../selectors.js";
 import { alreadyExists, badRequest, failure, fieldError, forbidden, notFound } from "../status.js";
@@ -30,6 +30,8 @@ import {
 } from "./admission.js";
 import { isFinalized, planDeletion } from "./deletion.js";
 import { EventLease } from "./eventLease.js";
+import { setDefaultIngressClass } from "./ingressClass.js";
+import type { SideEffects } from "./ipAddresses.js";
 import { listObjects } from "./listing.js";
 import { canonical, decodeStored, encode, keyOf, type Stored, withVersion } from "./object.js";
 import type { ServiceAllocator } from "./serviceAllocator.js";
@@ -53,6 +55,7 @@ export interface Written {
   readonly warnings: readonly string[];
 }
 
+const NONE: SideEffects = { compares: [], operations: [] };
 /** A random name that is taken is made again this often. */
 const NAME_TRIES = 8;
 const NAMESPACES = resourceInfo("namespaces");
@@ -90,6 +93,7 @@ export class Registry {
     const { object: decoded, warnings } = decodeBody(info, body, validation);
     placeInNamespace(info, decoded, namespace);
     for (let tries = 1; ; tries++) {
+      if (resource === "ingresses") await setDefaultIngressClass(this.#options.store, decoded as Ingress);
       const object = prepareCreate(info, decoded, this.#options.now());
       const created = await this.#insert(info, object);
       if (created) return { object: created, warnings };
@@ -216,7 +220,11 @@ export class Registry {
 
   /** False when the object has changed since. */
   async #remove(info: ResourceInfo, key: string, stored: Stored): Promise<boolean> {
-    const remove = () => this.#options.store.txn([unchangedSince(key, stored)], [{ type: "delete", key }]);
+    const remove = ({ compares, operations }: SideEffects = NONE) =>
+      this.#options.store.txn(
+        [unchangedSince(key, stored), ...compares],
+        [{ type: "delete", key }, ...operations],
+      );
     const result =
       info.name === "services"
         ? await this.#options.services.commit(undefined, stored as Service, remove)
@@ -233,17 +241,18 @@ export class Registry {
     previous: Stored | undefined,
   ): Promise<TxnResult> {
     const { store, services } = this.#options;
-    const put = (lease = "0"): Promise<TxnResult> => {
+    const put = (lease = "0", effects = NONE): Promise<TxnResult> => {
       const operation: Operation = {
         type: "put",
         key,
         value: encode(canonical(KINDS[info.name].schema, next)),
         lease,
       };
-      return store.txn(compares, [operation]);
+      return store.txn([...compares, ...effects.compares], [operation, ...effects.operations]);
     };
     if (info.name === "services") {
-      return services.commit(next as Service, previous as Service | undefined, () => put());
+      const write = (effects: SideEffects) => put("0", effects);
+      return services.commit(next as Service, previous as Service | undefined, write);
     }
     if (info.name !== "events") return put();
     try {

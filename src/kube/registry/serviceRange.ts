@@ -26,7 +26,7 @@ export class ServiceRange {
     if (!cidr.includes("/") || !Address.isValid(cidr))
       throw new Error(`service network ${cidr}: give a network such as 10.254.0.0/16 or fd00:10:96::/112`);
     const network = new Address(cidr);
-    this.cidr = cidr;
+    this.cidr = `${network.startAddress().correctForm()}/${network.subnetMask}`;
     this.family = family;
     this.#first = network.startAddress().bigInt();
     this.#size = network.endAddress().bigInt() - this.#first + 1n;
