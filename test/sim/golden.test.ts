@@ -21,10 +21,10 @@ function setUp(): { cluster: Cluster; client: Station; web: Station } {
   return { cluster, client, web };
 }
 
-/** The whole trace, with every stage, under a headline. */
-function story(cluster: Cluster, headline: string): string {
+/** The whole trace, with every stage, under a headline and the mistake that it may cure. */
+function story(cluster: Cluster, headline: string, mistake: string): string {
   const lines = cluster.observations.map((observation) => formatObservation(observation, { wide: true }));
-  return `# ${headline}\n${lines.join("\n")}\n`;
+  return `# ${headline}\n# Often wrong: ${mistake}\n${lines.join("\n")}\n`;
 }
 
 describe("golden traces", () => {
@@ -44,7 +44,9 @@ describe("golden traces", () => {
     expect(new Set(ids("node-1"))).toEqual(new Set(ids("node-2")));
     const headline =
       "host (10.0.0.1) -> NodePort 10.0.0.11:30080 of node-1 -> default/web-1 on node-2, and back";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/nodeport.txt");
+    const mistake =
+      "that the pod sees the client: it sees the node that took the connection in, or the reply would not come back through it";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/nodeport.txt");
   });
 
   it("hairpin", async () => {
@@ -59,7 +61,9 @@ describe("golden traces", () => {
     });
     const headline =
       "default/web-1 on node-2 -> its own Service 10.254.0.10:80 -> itself, seen as the bridge, and back";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/hairpin.txt");
+    const mistake =
+      "leaving the source alone: the pod would see a packet from itself, and drop it or answer itself without the way back through NAT";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/hairpin.txt");
   });
 
   it("no endpoints", async () => {
@@ -67,7 +71,9 @@ describe("golden traces", () => {
     cluster.expose("web", VIP, [], WEB);
     expect(ask(cluster, client, VIP, 80, "TCP").outcome).toBe("refused");
     const headline = "default/client -> Service 10.254.0.10:80 without endpoints: ICMP port unreachable";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/no-endpoints.txt");
+    const mistake =
+      "dropping it: a client that is refused knows at once, a client that is not waits for its timeout";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/no-endpoints.txt");
   });
 
   it("ICMP error inside NAT", async () => {
@@ -80,7 +86,9 @@ describe("golden traces", () => {
     ]);
     const headline =
       "host -> NodePort 10.0.0.11:30053/udp -> closed port of default/web-1: its refusal finds the way back";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/icmp-error-in-nat.txt");
+    const mistake =
+      "translating the outer header only: the quoted one must name what the client sent, or its kernel finds no socket for it";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/icmp-error-in-nat.txt");
   });
 
   it("NodePort with externalTrafficPolicy Local", async () => {
@@ -93,7 +101,9 @@ describe("golden traces", () => {
     const headline =
       "host (10.0.0.1) -> NodePort of node-2, policy Local, default/web-1 there sees the host; " +
       "then of node-1, which has no endpoint: dropped";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/nodeport-local.txt");
+    const mistake =
+      "refusing where there is no local endpoint: REJECT would tell a load balancer's client; kube-proxy DROPs, and the health check says so";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/nodeport-local.txt");
   });
 
   it("source range drop", async () => {
@@ -107,7 +117,9 @@ describe("golden traces", () => {
     expect(end.state).toBe("syn-sent");
     const headline =
       "host -> load balancer 203.0.113.9:80 of source ranges 10.0.0.0/24, which hold it; then default/client, which is in none: dropped";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/source-range-drop.txt");
+    const mistake =
+      "applying the ranges to the cluster IP and node port too, or refusing: only the load balancer's address is guarded, and silently";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/source-range-drop.txt");
   });
 
   it("endpoint removal with an open connection", async () => {
@@ -129,7 +141,9 @@ describe("golden traces", () => {
     const headline =
       "default/client -> Service 10.254.0.10:80 -> default/web-1; at 0.1 s web-1 is removed and web-2 added: " +
       "the open connection goes on with web-1, at 0.2 s a new one goes to web-2";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/endpoint-removal.txt");
+    const mistake =
+      "that removing an endpoint ends its connections: TCP drains, conntrack knows where it went";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/endpoint-removal.txt");
   });
 
   it("UDP stale entry", async () => {
@@ -153,7 +167,9 @@ describe("golden traces", () => {
     const headline =
       "default/client, one UDP socket -> Service 10.254.0.10:53 -> default/web-1; at 0.1 s web-1 is replaced by web-2: " +
       "the conntrack entry is deleted, the next datagram of the same socket is NEW and goes to web-2";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/udp-stale-entry.txt");
+    const mistake =
+      "treating UDP like TCP: a busy socket never lets its entry expire and would talk to the dead pod for ever";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/udp-stale-entry.txt");
   });
 
   it("affinity expiry", async () => {
@@ -171,6 +187,40 @@ describe("golden traces", () => {
     const headline =
       "default/client -> Service 10.254.0.10:80/udp with affinity of 60 s: new flows after 55 s go to the same endpoint, " +
       "each renewing it; one after 66 s goes to the next";
-    await expect(story(cluster, headline)).toMatchFileSnapshot("golden/affinity-expiry.txt");
+    const mistake = "counting from the first connection: every new one renews it";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/affinity-expiry.txt");
+  });
+
+  it("fragments of a NATed datagram", async () => {
+    const { cluster, client, web } = setUp();
+    cluster.expose("dns", VIP, [web], { port: 53, targetPort: 8080, protocol: "UDP" });
+    client.sendUdp(VIP, 53, text("x".repeat(3000)), { sport: 45_353 });
+    cluster.run();
+    expect(client.datagrams.map(({ from, sport }) => `${from}:${sport}`)).toEqual([`${VIP}:53`]);
+    const headline =
+      "default/client -> Service 10.254.0.10:53/udp, 3000 bytes in three fragments -> default/web-1, which answers";
+    const mistake =
+      "looking for ports in every fragment: only the first has them, the others follow it by address and IP id";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/fragments.txt");
+  });
+
+  it("bridge without netfilter", async () => {
+    const cluster = new Cluster({ trace: true, bridgeNetfilter: false, nodes: 1 });
+    const client = cluster.addPod("client", 1);
+    const web = cluster.addPod("web-1", 1);
+    serveEcho(web);
+    cluster.expose("web", VIP, [web], WEB);
+    const end = client.connect(VIP, 80);
+    cluster.run(100);
+    expect(end.state).toBe("syn-sent");
+    expect(client.received.map(({ src }) => src)).toContain(web.ip);
+    const headline =
+      "default/client -> Service 10.254.0.10:80 -> default/web-1 on the same bridge, with bridge-nf-call-iptables=0";
+    const mistake =
+      "that the reply passes the node's NAT because the request did: web-1 knows the client by its MAC, the bridge switches " +
+      "the reply as it is, and the client resets what comes from an address it never asked";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot(
+      "golden/bridge-without-netfilter.txt",
+    );
   });
 });
