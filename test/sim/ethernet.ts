@@ -1,14 +1,21 @@
 /** Ethernet and ARP for the stations, and prefixes as text. */
 import { addressBytes } from "./packet.js";
 
+const prefixesSeen = new Map<string, { readonly network: number; readonly size: number }>();
+
 export function inPrefix(address: string, prefix: string): boolean {
-  const [network, length] = prefix.split("/");
-  const bits = (value: string) =>
-    addressBytes(value)
-      .map((octet) => octet.toString(2).padStart(8, "0"))
-      .join("")
-      .slice(0, Number(length));
-  return bits(address) === bits(network!);
+  let known = prefixesSeen.get(prefix);
+  if (known === undefined) {
+    const [network, length] = prefix.split("/");
+    const size = 2 ** (32 - Number(length));
+    known = { network: Math.floor(number(network!) / size), size };
+    prefixesSeen.set(prefix, known);
+  }
+  return Math.floor(number(address) / known.size) === known.network;
+}
+
+function number(address: string): number {
+  return addressBytes(address).reduce((sum, octet) => sum * 256 + octet, 0);
 }
 
 export function macBytes(mac: string): number[] {

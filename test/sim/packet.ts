@@ -53,8 +53,23 @@ export function slowChecksum(bytes: Uint8Array): number {
   return 0xffff - sum;
 }
 
-export function addressBytes(address: string): number[] {
-  return address.split(".").map(Number);
+const addressesSeen = new Map<string, readonly number[]>();
+
+export function addressBytes(address: string): readonly number[] {
+  let bytes = addressesSeen.get(address);
+  if (bytes === undefined) addressesSeen.set(address, (bytes = address.split(".").map(Number)));
+  return bytes;
+}
+
+/** Pieces one after the other; spreading thousands of payload bytes into an array takes most of a run. */
+function join(...pieces: readonly ArrayLike<number>[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }
 
 function u16(value: number): number[] {
@@ -73,10 +88,10 @@ function read32(bytes: Uint8Array, at: number): number {
   return read16(bytes, at) * 65536 + read16(bytes, at + 2);
 }
 
-function withChecksum(bytes: number[], at: number, prefix: number[] = []): Uint8Array {
-  const sum = slowChecksum(Uint8Array.from([...prefix, ...bytes]));
-  bytes.splice(at, 2, ...u16(sum));
-  return Uint8Array.from(bytes);
+/** Puts the checksum over `prefix` and the bytes into them. */
+function withChecksum(bytes: Uint8Array, at: number, prefix: number[] = []): Uint8Array {
+  bytes.set(u16(slowChecksum(join(prefix, bytes))), at);
+  return bytes;
 }
 
 function pseudoHeader(src: string, dst: string, protocol: number, length: number): number[] {
@@ -86,16 +101,16 @@ function pseudoHeader(src: string, dst: string, protocol: number, length: number
 export function encodePacket(packet: Packet): Uint8Array {
   const flags = (packet.df ? 0x4000 : 0) | (packet.mf ? 0x2000 : 0) | (packet.fragmentOffset / 8);
   const header = withChecksum(
-    [
+    Uint8Array.from([
       ...[0x45, 0, ...u16(20 + packet.body.length)],
       ...[...u16(packet.id), ...u16(flags)],
       ...[packet.ttl, packet.protocol, 0, 0],
       ...addressBytes(packet.src),
       ...addressBytes(packet.dst),
-    ],
+    ]),
     10,
   );
-  return Uint8Array.from([...header, ...packet.body]);
+  return join(header, packet.body);
 }
 
 /** @throws Error that says what is wrong with the bytes */
@@ -129,20 +144,20 @@ export function checkBody(packet: Packet): void {
   const { body, protocol } = packet;
   const pseudo = pseudoHeader(packet.src, packet.dst, protocol, body.length);
   if (protocol === ICMP && slowChecksum(body) !== 0) throw new Error("wrong ICMP checksum");
-  if (protocol === TCP && slowChecksum(Uint8Array.from([...pseudo, ...body])) !== 0)
-    throw new Error("wrong TCP checksum");
+  if (protocol === TCP && slowChecksum(join(pseudo, body)) !== 0) throw new Error("wrong TCP checksum");
   if (protocol !== UDP) return;
   if (read16(body, 4) !== body.length) throw new Error("wrong UDP length");
   // RFC 768: zero means that the sender computed none.
   if (read16(body, 6) === 0) return;
-  if (slowChecksum(Uint8Array.from([...pseudo, ...body])) !== 0) throw new Error("wrong UDP checksum");
+  if (slowChecksum(join(pseudo, body)) !== 0) throw new Error("wrong UDP checksum");
 }
 
 /** Without a checksum when `plain` is set. */
 export function encodeUdp(src: string, dst: string, datagram: UdpDatagram, plain = false): Uint8Array {
   const length = 8 + datagram.payload.length;
-  const bytes = [...u16(datagram.sport), ...u16(datagram.dport), ...u16(length), 0, 0, ...datagram.payload];
-  if (plain) return Uint8Array.from(bytes);
+  const header = [...u16(datagram.sport), ...u16(datagram.dport), ...u16(length), 0, 0];
+  const bytes = join(header, datagram.payload);
+  if (plain) return bytes;
   const body = withChecksum(bytes, 6, pseudoHeader(src, dst, UDP, length));
   if (read16(body, 6) === 0) body.set([0xff, 0xff], 6);
   return body;
@@ -154,11 +169,8 @@ export function decodeUdp(body: Uint8Array): UdpDatagram {
 
 export function encodeTcp(src: string, dst: string, segment: TcpSegment): Uint8Array {
   const { sport, dport, seq, ack, flags, payload } = segment;
-  const bytes = [
-    ...[...u16(sport), ...u16(dport), ...u32(seq >>> 0), ...u32(ack >>> 0)],
-    ...[0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
-    ...payload,
-  ];
+  const ports = [...u16(sport), ...u16(dport), ...u32(seq >>> 0), ...u32(ack >>> 0)];
+  const bytes = join(ports, [0x50, flags, 0xff, 0xff, 0, 0, 0, 0], payload);
   return withChecksum(bytes, 16, pseudoHeader(src, dst, TCP, bytes.length));
 }
 
@@ -175,7 +187,7 @@ export function decodeTcp(body: Uint8Array): TcpSegment {
 }
 
 export function encodeIcmp(message: IcmpMessage): Uint8Array {
-  return withChecksum([message.type, message.code, 0, 0, ...u32(message.rest), ...message.payload], 2);
+  return withChecksum(join([message.type, message.code, 0, 0, ...u32(message.rest)], message.payload), 2);
 }
 
 export function decodeIcmp(body: Uint8Array): IcmpMessage {
