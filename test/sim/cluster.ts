@@ -2,14 +2,16 @@
  * Whole clusters in one process, under virtual time: nodes with the real datapath and proxy, pods and a host as small
  * IP stations, and links between them. The same seed gives the same run, packet for packet.
  */
-import type { ContainerPort, Pod, ServiceSpec } from "kubernetes-types/core/v1.d.ts";
-import type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.d.ts";
+import type { ContainerPort, Pod, Service, ServiceSpec } from "kubernetes-types/core/v1.d.ts";
+import type { Endpoint, EndpointPort, EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
 import type { NetworkPolicySpec } from "kubernetes-types/networking/v1.d.ts";
-import { type Observation, PortKind } from "../../src/datapath/index.js";
+import { type DatapathOptions, type Observation, PortKind } from "../../src/datapath/index.js";
 import type { ProxierOptions } from "../../src/proxy/index.js";
 import { PolicyOracle } from "../policy/oracle.js";
 import { seededRandom, VirtualClock } from "./clock.js";
-import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, prefix, SimNode } from "./node.js";
+import { complete } from "./device.js";
+import { Leases } from "./leases.js";
+import { ip, macOf, NODE_MTU, type NodeConfig, OVERLAY_MTU, SimNode } from "./node.js";
 import type { EndpointSpec, ExposedPort, ServiceExtras } from "./service-spec.js";
 import { type Interface, Station } from "./station.js";
 import { bareCard, wrap } from "./tun.js";
@@ -29,6 +31,8 @@ export interface ClusterOptions {
   readonly bridgeNetfilter?: boolean;
   /** Options of every node's proxy. */
   readonly proxy?: Partial<ProxierOptions>;
+  /** Options of every node's datapath. */
+  readonly datapath?: Partial<DatapathOptions>;
   /** Zones by node; none when not given. */
   readonly zones?: readonly string[];
   readonly trace?: boolean;
@@ -63,6 +67,9 @@ export class Cluster {
   /** Last address given to a pod, per node; addresses are not used twice. */
   readonly #lastHost = new Map<SimNode, number>();
   readonly #links = new Map<string, Link>();
+  readonly #services = new Map<string, Service>();
+  readonly #slices = new Map<string, EndpointSlice>();
+  readonly #leases: Leases;
   /** The host's card towards each node. */
   readonly #hostCards: Interface[] = [];
   readonly #options: ClusterOptions;
@@ -73,7 +80,9 @@ export class Cluster {
     this.random = seededRandom(options.seed ?? 1);
     this.host = new Station("host", HOST_IP, this.clock);
     for (let i = 1; i <= (options.nodes ?? 2); i++) this.#addNode(i);
+    this.#addLinks();
     for (const node of this.nodes) this.#connect(node);
+    this.#leases = new Leases(this.nodes, POD_NETWORK, OVERLAY_PORT);
     this.host.routes.push({
       prefix: SERVICE_NETWORK,
       via: this.#hostCards[0],
@@ -115,13 +124,14 @@ export class Cluster {
       name: "eth0",
       mac: macOf(pod.ip),
       mtuBytes: OVERLAY_MTU,
-      transmit: (frame) => node.receive(port, frame),
+      transmit: (frame, vnetHeader) => node.receive(port, frame, undefined, vnetHeader),
     };
     pod.routes.push(
       { prefix: node.config.podSubnet, via: card },
       { prefix: "0.0.0.0/0", via: card, gateway: node.config.bridgeIp },
     );
-    const deliver = (frame: Uint8Array) => this.clock.after(0, () => pod.receive(card, frame));
+    const deliver = (frame: Uint8Array, _peer: string, vnetHeader: Uint8Array) =>
+      this.clock.after(0, () => pod.receive(card, frame, vnetHeader));
     node.addPort({
       id: port,
       name: qualified(name),
@@ -220,10 +230,13 @@ export class Cluster {
     const { labels, annotations, ingress } = extras;
     const metadata = { ...split(name), labels, annotations };
     const status = { loadBalancer: { ingress } };
-    for (const { proxier } of this.nodes) proxier.onServiceUpsert({ metadata, spec: { ...spec }, status });
+    const service = { metadata, spec: { ...spec }, status };
+    this.#services.set(name, service);
+    for (const { proxier } of this.nodes) proxier.onServiceUpsert(service);
   }
 
   deleteService(name: string): void {
+    this.#services.delete(name);
     for (const { proxier } of this.nodes) proxier.onServiceDelete({ metadata: split(name) });
   }
 
@@ -232,8 +245,16 @@ export class Cluster {
     const endpoints = pods.map((entry) => this.#endpoint(entry instanceof Station ? { pod: entry } : entry));
     const { namespace, name } = split(service);
     const metadata = { name: `${name}-1`, namespace, labels: { "kubernetes.io/service-name": name } };
-    for (const { proxier } of this.nodes)
-      proxier.onEndpointSliceUpsert({ addressType: "IPv4", metadata, endpoints, ports });
+    const slice = { addressType: "IPv4", metadata, endpoints, ports };
+    this.#slices.set(service, slice);
+    for (const { proxier } of this.nodes) proxier.onEndpointSliceUpsert(slice);
+  }
+
+  deleteEndpoints(service: string): void {
+    const slice = this.#slices.get(service);
+    if (slice === undefined) return;
+    this.#slices.delete(service);
+    for (const { proxier } of this.nodes) proxier.onEndpointSliceDelete(slice);
   }
 
   /** Every node's proxy applies what changed. */
@@ -262,19 +283,38 @@ export class Cluster {
     this.host.routes.unshift({ prefix, via: this.#hostCards[nodeNumber - 1], gateway: nodeIp });
   }
 
-  // Overlay
+  // Processes and leases
 
-  /** What the overlay does when a node's lease has ended: its peers forget its subnet. */
+  /** The node's process ends; its pods run on. */
+  killNode(number: number): void {
+    this.node(number).isDown = true;
+  }
+
+  /** The node's process starts again, and is told all there is. */
+  startNode(number: number): void {
+    const node = this.node(number);
+    node.restart();
+    this.#connect(node);
+    this.#leases.restart(node);
+    for (const slice of this.#slices.values()) node.proxier.onEndpointSliceUpsert(slice);
+    for (const service of this.#services.values()) node.proxier.onServiceUpsert(service);
+    node.proxier.onServicesSynced();
+    node.proxier.onEndpointSlicesSynced();
+    node.proxier.sync(this.clock.nowMs);
+    for (const namespace of this.oracle.namespaces.values()) node.policies.onNamespaceUpsert(namespace);
+    for (const pod of this.oracle.pods.values()) node.policies.onPodUpsert(pod);
+    for (const policy of this.oracle.policies.values()) node.policies.onPolicyUpsert(policy);
+    node.policies.onSynced();
+  }
+
+  /** The node's lease has ended: its peers forget its subnet. */
   leaseGone(number: number): void {
-    const { podSubnet } = this.node(number).config;
-    for (const other of this.nodes)
-      if (other !== this.node(number)) other.datapath.routes.delete(prefix(podSubnet));
+    this.#leases.gone(this.node(number));
   }
 
   /** The lease is there again. */
   leaseBack(number: number): void {
-    for (const other of this.nodes)
-      if (other !== this.node(number)) this.#routeOverlay(other, this.node(number));
+    this.#leases.back(this.node(number));
   }
 
   #endpoint({ pod, conditions, zoneHint }: EndpointSpec): Endpoint {
@@ -301,6 +341,7 @@ export class Cluster {
       overlayIp: `172.16.${number}.0`,
       bridgeNetfilter: this.#options.bridgeNetfilter ?? true,
       proxy: { zone: this.#options.zones?.[number - 1], ...this.#options.proxy },
+      datapath: this.#options.datapath ?? {},
     };
     const trace = {
       enabled: this.#options.trace ?? false,
@@ -328,7 +369,8 @@ export class Cluster {
       deliver: nodenet,
     });
     const card = this.#hostCard(node, number);
-    const deliver = (frame: Uint8Array) => this.clock.after(0, () => this.host.receive(card, frame));
+    const deliver = (frame: Uint8Array, _peer: string, vnetHeader: Uint8Array) =>
+      this.clock.after(0, () => this.host.receive(card, frame, vnetHeader));
     node.addPort({
       id: HOST_PORT,
       name: "host",
@@ -350,22 +392,17 @@ export class Cluster {
   }
 
   #hostCard(node: SimNode, number: number): Interface {
-    const transmit = (frame: Uint8Array) => node.receive(HOST_PORT, frame);
+    const transmit = (frame: Uint8Array, vnetHeader?: Uint8Array) =>
+      node.receive(HOST_PORT, frame, undefined, vnetHeader);
     const card = { name: `tap${number}`, mac: `02:00:00:00:00:0${number}`, mtuBytes: NODE_MTU, transmit };
     this.#hostCards.push(card);
     return card;
   }
 
+  /** The node network; the overlay's routes come from the leases. */
   #connect(node: SimNode): void {
     for (const other of this.nodes) {
       if (other === node) continue;
-      this.#links.set(`${node.config.name} ${other.config.name}`, {
-        delayMs: 1,
-        jitterMs: 0,
-        loss: 0,
-        up: true,
-      });
-      this.#routeOverlay(node, other);
       const nodePrefix = { address: ip(other.config.nodeIp), length: 32 };
       node.datapath.routes.put({
         prefix: nodePrefix,
@@ -375,20 +412,24 @@ export class Cluster {
     }
   }
 
-  #routeOverlay(from: SimNode, to: SimNode): void {
-    const nextHop = ip(to.config.underlay);
-    from.datapath.routes.put({ prefix: prefix(to.config.podSubnet), port: OVERLAY_PORT, nextHop });
+  #addLinks(): void {
+    for (const { config: from } of this.nodes)
+      for (const { config: to } of this.nodes)
+        if (from !== to)
+          this.#links.set(`${from.name} ${to.name}`, { delayMs: 1, jitterMs: 0, loss: 0, up: true });
   }
 
-  /** Carries a packet to the node of that underlay address, as the link allows. */
-  #underlay(from: SimNode, port: number): (frame: Uint8Array, peer: string) => void {
-    return (frame, peer) => {
+  /** Carries a packet to the node of that underlay address, as the link allows; a super-packet in its segments. */
+  #underlay(from: SimNode, port: number): (frame: Uint8Array, peer: string, vnetHeader: Uint8Array) => void {
+    return (frame, peer, vnetHeader) => {
       const to = this.nodes.find((node) => node.config.underlay === peer);
       if (to === undefined) throw new Error(`${from.config.name} sends to ${peer}, which is no node`);
       const link = this.#links.get(`${from.config.name} ${to.config.name}`)!;
-      if (!link.up || this.random() < link.loss) return;
-      const delayMs = link.delayMs + this.random() * link.jitterMs;
-      this.clock.after(delayMs, () => to.receive(port, frame, from.config.underlay));
+      for (const packet of complete(vnetHeader, frame, 0)) {
+        if (!link.up || this.random() < link.loss) continue;
+        const delayMs = link.delayMs + this.random() * link.jitterMs;
+        this.clock.after(delayMs, () => to.receive(port, packet, from.config.underlay));
+      }
     };
   }
 }

@@ -1,8 +1,10 @@
 /**
- * What must hold for every frame that leaves a node, whatever is being tested: it can be read, its checksums are right,
+ * What must hold for every frame that leaves a node, whatever is being tested: it can be read, its checksums are right (as the
+ * device will complete them, of every segment that it will cut),
  * it fits its link, it goes only to whom it is for, and no address shows up where it must not.
  */
 import { PortKind } from "../../src/datapath/index.js";
+import { complete } from "./device.js";
 import { formatMac, inPrefix } from "./ethernet.js";
 import type { NodeConfig, PortInfo } from "./node.js";
 import { decodeIcmp, decodePacket, decodeQuoted, ICMP, isFragment, type Packet } from "./packet.js";
@@ -22,16 +24,16 @@ export function checkFrame(
   peer: string,
 ): void {
   try {
-    if (vnetHeader.some((byte) => byte !== 0))
-      throw new Error(`offload header ${vnetHeader} on a plain frame`);
     const isEthernet = port.kind === PortKind.pod || port.kind === PortKind.host;
     if (isEthernet && !isForPort(port, macs, frame)) return;
-    const packet = decodePacket(isEthernet ? frame.slice(ETHERNET_BYTES) : frame);
-    if (20 + packet.body.length > port.mtuBytes)
-      throw new Error(`${packet.body.length + 20} bytes on an MTU of ${port.mtuBytes}`);
-    if (packet.ttl === 0) throw new Error("TTL 0");
-    checkQuote(packet);
-    checkPlace(node, port, packet, peer);
+    for (const bytes of complete(vnetHeader, frame, isEthernet ? ETHERNET_BYTES : 0)) {
+      const packet = decodePacket(bytes);
+      if (bytes.length > port.mtuBytes)
+        throw new Error(`${bytes.length} bytes on an MTU of ${port.mtuBytes}`);
+      if (packet.ttl === 0) throw new Error("TTL 0");
+      checkQuote(packet);
+      checkPlace(node, port, packet, peer);
+    }
   } catch (error) {
     throw new Error(`${node.name}, port ${port.name}: ${(error as Error).message}`);
   }

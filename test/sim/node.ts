@@ -6,6 +6,7 @@
 import {
   type ConntrackRecord,
   Datapath,
+  type DatapathOptions,
   type FrameSink,
   HEADROOM_BYTES,
   type NodeAddresses,
@@ -21,10 +22,12 @@ import type { VirtualClock } from "./clock.js";
 import { checkFrame } from "./invariants.js";
 import { checkPolicy } from "./policy-invariant.js";
 
-const SLOT_BYTES = 4096;
-const SLOTS = 128;
+/** Room for a super-packet. */
+const SLOT_BYTES = 8192;
+const SLOTS = 64;
 const ARENA_BYTES = SLOTS * SLOT_BYTES * 2;
 const POISON = 0xa5;
+const PLAIN = new Uint8Array(VNET_HDR_BYTES);
 export const OVERLAY_MTU = 1472;
 export const NODE_MTU = 1500;
 
@@ -40,6 +43,7 @@ export interface NodeConfig {
   readonly overlayIp: string;
   readonly bridgeNetfilter: boolean;
   readonly proxy: Partial<ProxierOptions>;
+  readonly datapath: Partial<DatapathOptions>;
 }
 
 /** What a port of the node leads to. */
@@ -51,19 +55,26 @@ export interface PortInfo {
   /** The address behind a pod or host port. */
   readonly ip: string;
   readonly mac: string;
-  /** Takes a frame that left by this port; `peer` as the datapath named it. */
-  deliver(frame: Uint8Array, peer: string): void;
+  /** Takes a frame that left by this port; `peer` as the datapath named it, and the frame's offload header. */
+  deliver(frame: Uint8Array, peer: string, vnetHeader: Uint8Array): void;
 }
 
 export class SimNode implements FrameSink {
-  readonly datapath: Datapath;
-  readonly proxier: Proxier;
-  readonly policies: NetworkPolicies;
+  datapath: Datapath;
+  proxier: Proxier;
+  policies: NetworkPolicies;
+  /** Its process has ended: nothing that comes in is heard. */
+  isDown = false;
   readonly ports = new Map<number, PortInfo>();
   /** Frames that left, by all ports, since the start. */
   framesSent = 0;
   readonly #arena = new Uint8Array(ARENA_BYTES).fill(POISON);
-  #arrived: { readonly port: number; readonly frame: Uint8Array; readonly peer: string }[] = [];
+  #arrived: {
+    readonly port: number;
+    readonly frame: Uint8Array;
+    readonly peer: string;
+    readonly vnetHeader: Uint8Array;
+  }[] = [];
   #queued: {
     readonly port: number;
     readonly offset: number;
@@ -74,10 +85,27 @@ export class SimNode implements FrameSink {
   constructor(
     readonly config: NodeConfig,
     readonly clock: VirtualClock,
-    trace: TraceSink,
-    random: () => number,
+    private readonly trace: TraceSink,
+    private readonly random: () => number,
     readonly oracle: PolicyOracle,
   ) {
+    this.proxier = this.#newProxier();
+    this.policies = this.#newPolicies();
+    this.policies.onSynced();
+    this.datapath = this.#newDatapath();
+  }
+
+  /** A new process: it knows its ports, and nothing else of before. */
+  restart(): void {
+    this.isDown = false;
+    this.proxier = this.#newProxier();
+    this.policies = this.#newPolicies();
+    this.datapath = this.#newDatapath();
+    for (const port of this.ports.values()) this.#plug(port);
+  }
+
+  #newProxier(): Proxier {
+    const { config, random } = this;
     const addresses = nodeAddresses(config);
     const conntrack = {
       deleteByOriginalDst: (...tuple: [number, number, number]) =>
@@ -85,7 +113,7 @@ export class SimNode implements FrameSink {
       deleteByNat: (...tuple: [number, number, number, number, number]) =>
         this.datapath.conntrack.deleteByNat(...tuple),
     };
-    this.proxier = new Proxier({
+    return new Proxier({
       nodeName: config.name,
       nodeIp: addresses.nodeIp,
       podSubnet: addresses.podSubnet,
@@ -99,16 +127,22 @@ export class SimNode implements FrameSink {
       },
       ...config.proxy,
     });
-    this.policies = new NetworkPolicies({
-      nodeName: config.name,
+  }
+
+  #newPolicies(): NetworkPolicies {
+    return new NetworkPolicies({
+      nodeName: this.config.name,
       onInvalid: (message) => {
         throw new Error(message);
       },
     });
-    this.policies.onSynced();
-    this.datapath = new Datapath({
+  }
+
+  #newDatapath(): Datapath {
+    const { config, random, trace } = this;
+    return new Datapath({
       name: config.name,
-      addresses,
+      addresses: nodeAddresses(config),
       arena: this.#arena,
       scratchStart: ARENA_BYTES / 2,
       scratchEnd: ARENA_BYTES,
@@ -122,11 +156,16 @@ export class SimNode implements FrameSink {
       bridgeMac: mac(macOf(config.bridgeIp)),
       hostPortMac: mac(macOf(config.nodeIp)),
       underlay: { address: ip(config.underlay), overlayPort: 8285, nodenetPort: 8286 },
+      ...config.datapath,
     });
   }
 
   addPort(port: PortInfo): void {
     this.ports.set(port.id, port);
+    this.#plug(port);
+  }
+
+  #plug(port: PortInfo): void {
     const { id, name, kind, mtuBytes } = port;
     const pod = kind === PortKind.pod ? { ip: ip(port.ip), mac: mac(port.mac) } : {};
     this.datapath.addPort({ id, name, kind, mtuBytes, ...pod });
@@ -138,13 +177,15 @@ export class SimNode implements FrameSink {
   }
 
   /** A frame comes in; it is worked on together with all others of this moment. */
-  receive(port: number, frame: Uint8Array, peer = "0.0.0.0"): void {
-    this.#arrived.push({ port, frame, peer });
+  receive(port: number, frame: Uint8Array, peer = "0.0.0.0", vnetHeader: Uint8Array = PLAIN): void {
+    if (this.isDown) return;
+    this.#arrived.push({ port, frame, peer, vnetHeader });
     if (this.#arrived.length === 1) this.clock.after(0, () => this.#batch());
   }
 
   /** The datapath's time-outs. */
   tick(): void {
+    if (this.isDown) return;
     this.datapath.beginBatch(this.clock.nowMs);
     this.datapath.tick();
     this.#flush();
@@ -167,11 +208,11 @@ export class SimNode implements FrameSink {
     this.#arrived = [];
     for (let at = 0; at < arrived.length; at += SLOTS) {
       this.datapath.beginBatch(this.clock.nowMs);
-      for (const [slot, { port, frame, peer }] of arrived.slice(at, at + SLOTS).entries()) {
+      for (const [slot, { port, frame, peer, vnetHeader }] of arrived.slice(at, at + SLOTS).entries()) {
         if (!this.ports.has(port)) continue;
         const offset = slot * SLOT_BYTES + HEADROOM_BYTES;
         this.#arena.fill(POISON, slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
-        this.#arena.fill(0, offset - VNET_HDR_BYTES, offset);
+        this.#arena.set(vnetHeader, offset - VNET_HDR_BYTES);
         this.#arena.set(frame, offset);
         this.datapath.receive(port, offset, frame.length, ip(peer));
       }
@@ -206,7 +247,7 @@ export class SimNode implements FrameSink {
       checkFrame(this.config, port, macs, header, frame, peerText);
       this.#checkPolicy(port, records, frame);
       this.framesSent++;
-      port.deliver(frame, peerText);
+      port.deliver(frame, peerText, header);
     }
   }
 }

@@ -57,7 +57,10 @@ const addressesSeen = new Map<string, readonly number[]>();
 
 export function addressBytes(address: string): readonly number[] {
   let bytes = addressesSeen.get(address);
-  if (bytes === undefined) addressesSeen.set(address, (bytes = address.split(".").map(Number)));
+  if (bytes === undefined) {
+    bytes = address.split(".").map(Number);
+    addressesSeen.set(address, bytes);
+  }
   return bytes;
 }
 
@@ -115,12 +118,19 @@ export function encodePacket(packet: Packet): Uint8Array {
 
 /** @throws Error that says what is wrong with the bytes */
 export function decodePacket(bytes: Uint8Array): Packet {
+  const packet = parsePacket(bytes);
+  if (!isFragment(packet)) checkBody(packet);
+  return packet;
+}
+
+/** Checks the IP header only. @throws Error that says what is wrong with it */
+export function parsePacket(bytes: Uint8Array): Packet {
   if (bytes.length < 20 || bytes[0] !== 0x45)
     throw new Error(`not an IPv4 header without options: ${bytes[0]}`);
   if (read16(bytes, 2) !== bytes.length)
     throw new Error(`total length ${read16(bytes, 2)} of ${bytes.length} bytes`);
   if (slowChecksum(bytes.slice(0, 20)) !== 0) throw new Error("wrong IPv4 header checksum");
-  const packet: Packet = {
+  return {
     src: bytes.slice(12, 16).join("."),
     dst: bytes.slice(16, 20).join("."),
     ttl: bytes[8],
@@ -131,8 +141,11 @@ export function decodePacket(bytes: Uint8Array): Packet {
     protocol: bytes[9],
     body: bytes.slice(20),
   };
-  if (!isFragment(packet)) checkBody(packet);
-  return packet;
+}
+
+/** Sum of the pseudo-header, as it is in the checksum field while the checksum is partial. */
+export function pseudoSum({ src, dst, protocol, body }: Packet): number {
+  return 0xffff - slowChecksum(Uint8Array.from(pseudoHeader(src, dst, protocol, body.length)));
 }
 
 export function isFragment(packet: Packet): boolean {

@@ -6,7 +6,7 @@ import type { ConntrackRecord, Tuple } from "../../src/datapath/index.js";
 import type { PolicyOracle } from "../policy/oracle.js";
 import { inPrefix } from "./ethernet.js";
 import type { NodeConfig } from "./node.js";
-import { decodeIcmp, decodePacket, ICMP, type Packet } from "./packet.js";
+import { decodeIcmp, ICMP, type Packet, parsePacket } from "./packet.js";
 
 const PROTOCOLS: Readonly<Record<number, "TCP" | "UDP" | "SCTP" | "ICMP">> = {
   1: "ICMP",
@@ -25,7 +25,7 @@ export function checkPolicy(
   records: readonly ConntrackRecord[],
   ip: Uint8Array,
 ): void {
-  const packet = decodePacket(ip);
+  const packet = parsePacket(ip);
   const { protocol } = packet;
   const name = PROTOCOLS[protocol];
   if (name === undefined || packet.fragmentOffset !== 0 || isIcmpError(packet)) return;

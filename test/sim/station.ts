@@ -2,7 +2,10 @@
  * A small IP host on Ethernet, for pods and for the machine beside the nodes: ARP, fragmentation and reassembly, echo,
  * UDP, and TCP from tcp.ts. It trusts nothing: every packet that comes in is checked by the slow codec.
  */
+
+import { offload } from "../datapath/offload.js";
 import type { VirtualClock } from "./clock.js";
+import { complete } from "./device.js";
 import { arp, ethernet, formatMac, inPrefix } from "./ethernet.js";
 import {
   checkBody,
@@ -31,13 +34,18 @@ const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const ARP_TYPE = 0x0806;
 const IPV4_TYPE = 0x0800;
 const EPHEMERAL_PORT = 40_000;
+const ETHERNET_BYTES = 14;
+/** TCP payload of a segment, and of a super-packet. */
+const MAX_SEGMENT_BYTES = 1400;
+const MAX_SUPER_BYTES = 3 * MAX_SEGMENT_BYTES;
 
 /** One network card. */
 export interface Interface {
   readonly name: string;
   readonly mac: string;
   readonly mtuBytes: number;
-  transmit(frame: Uint8Array): void;
+  /** The offload header is missing when the frame is plain. */
+  transmit(frame: Uint8Array, vnetHeader?: Uint8Array): void;
 }
 
 /** Where packets to a prefix go: directly, or by a gateway. */
@@ -94,6 +102,8 @@ export class Station {
   readonly tcp = new Map<string, TcpEnd>();
   /** Further protocols by number. */
   readonly protocols = new Map<number, (packet: Packet) => void>();
+  /** Leaves checksums, and the cutting of TCP, to the device, as Linux does where the device offers it. */
+  offloads = false;
   readonly #udpServers = new Map<number, (datagram: Datagram) => Uint8Array | undefined>();
   readonly #tcpServers = new Map<number, (end: TcpEnd) => void>();
   readonly #neighbours = new Map<string, string>();
@@ -163,6 +173,10 @@ export class Station {
     }
     const route = this.#route(packet.dst);
     if (route === undefined) throw new Error(`${this.name} has no route to ${packet.dst}`);
+    if (this.offloads && packet.protocol === TCP) {
+      this.#toNeighbour(route.via, route.gateway ?? packet.dst, packet);
+      return;
+    }
     if (packet.df && packet.body.length + 20 > route.via.mtuBytes)
       throw new Error(`${this.name}: message too long`);
     for (const piece of fragment(packet, route.via.mtuBytes))
@@ -181,12 +195,23 @@ export class Station {
   #toNeighbour(via: Interface, neighbour: string, packet: Packet): void {
     const mac = this.#neighbours.get(`${via.name} ${neighbour}`);
     if (mac !== undefined) {
-      via.transmit(ethernet(mac, via.mac, IPV4_TYPE, encodePacket(packet)));
+      this.#transmit(via, mac, packet);
       return;
     }
     const waiting = this.#waiting.get(`${via.name} ${neighbour}`) ?? [];
     this.#waiting.set(`${via.name} ${neighbour}`, [...waiting, { via, packet }]);
     this.#askNeighbour(via, neighbour);
+  }
+
+  #transmit(via: Interface, mac: string, packet: Packet): void {
+    const whole = encodePacket(packet);
+    if (!this.offloads || isFragment(packet) || !hasPartialChecksum(whole)) {
+      via.transmit(ethernet(mac, via.mac, IPV4_TYPE, whole));
+      return;
+    }
+    const segmentBytes = whole.length > via.mtuBytes ? MAX_SEGMENT_BYTES : 0;
+    const { packet: partial, vnet } = offload(whole, { link: ETHERNET_BYTES, segmentBytes });
+    via.transmit(ethernet(mac, via.mac, IPV4_TYPE, partial), vnet);
   }
 
   /** Asks three times, one second apart, as Linux does; then the packets are given up. */
@@ -202,13 +227,21 @@ export class Station {
 
   // Receiving
 
-  receive(via: Interface, frame: Uint8Array): void {
+  receive(via: Interface, frame: Uint8Array, vnetHeader?: Uint8Array): void {
     const dst = formatMac(frame.slice(0, 6));
     if (dst !== via.mac && dst !== BROADCAST) return;
     const type = frame[12] * 256 + frame[13];
     if (type === ARP_TYPE) this.#receiveArp(via, frame.slice(14));
     if (type !== IPV4_TYPE) return;
-    const packet = decodePacket(frame.slice(14, 14 + frame[16] * 256 + frame[17]));
+    const end = ETHERNET_BYTES + frame[16] * 256 + frame[17];
+    const packets =
+      vnetHeader === undefined
+        ? [frame.slice(ETHERNET_BYTES, end)]
+        : complete(vnetHeader, frame, ETHERNET_BYTES);
+    for (const bytes of packets) this.#receivePacket(decodePacket(bytes));
+  }
+
+  #receivePacket(packet: Packet): void {
     if (packet.dst !== this.ip && !this.more.includes(packet.dst))
       throw new Error(`${this.name} (${this.ip}) was given a packet to ${packet.dst}`);
     const whole = this.#reassemble(packet);
@@ -311,9 +344,15 @@ export class Station {
     const send = (segment: TcpSegment) =>
       this.send(peer, TCP, encodeTcp(ip, peer, segment), { df: true, src: ip });
     const end = new TcpEnd({ ip, port, peer, peerPort, clock: this.clock, refuses: passing, send });
+    end.maxSegmentBytes = this.offloads ? MAX_SUPER_BYTES : MAX_SEGMENT_BYTES;
     if (!passing) this.tcp.set(tcpKey(port, peer, peerPort), end);
     return end;
   }
+}
+
+/** UDP without a checksum stays without. */
+function hasPartialChecksum(packet: Uint8Array): boolean {
+  return packet[9] === TCP || (packet[9] === UDP && (packet[26] | packet[27]) !== 0);
 }
 
 /** By what a station finds its connections. */

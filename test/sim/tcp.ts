@@ -4,7 +4,6 @@ import { asText, Flag, type TcpSegment, text } from "./packet.js";
 
 const RETRANSMIT_MS = 200;
 const MAX_TRIES = 8;
-const MAX_SEGMENT_BYTES = 1400;
 
 export type TcpState =
   | "closed"
@@ -39,6 +38,7 @@ export class TcpEnd {
   /** Why the connection was refused. */
   reason = "";
   peerClosed = false;
+  maxSegmentBytes = 1400;
   onData: (data: string) => void = () => undefined;
   onPeerClosed: () => void = () => undefined;
   /** Sequence number of the first byte that is not acknowledged, and of the next expected one. */
@@ -49,7 +49,8 @@ export class TcpEnd {
   #tries = 0;
 
   constructor(readonly options: TcpOptions) {
-    this.#unacked = (options.port * 65_537 + options.peerPort * 31) >>> 0;
+    // By a clock of 4 µs (RFC 9293 §3.4.1), so that a later connection of the same ports is another one.
+    this.#unacked = (options.port * 65_537 + options.peerPort * 31 + options.clock.nowMs * 250) >>> 0;
   }
 
   get ended(): boolean {
@@ -68,8 +69,8 @@ export class TcpEnd {
 
   write(data: string): void {
     const bytes = text(data);
-    for (let at = 0; at < bytes.length; at += MAX_SEGMENT_BYTES) {
-      this.#enqueue(Flag.psh | Flag.ack, bytes.slice(at, at + MAX_SEGMENT_BYTES));
+    for (let at = 0; at < bytes.length; at += this.maxSegmentBytes) {
+      this.#enqueue(Flag.psh | Flag.ack, bytes.slice(at, at + this.maxSegmentBytes));
     }
   }
 
@@ -84,7 +85,9 @@ export class TcpEnd {
     this.#end("reset");
   }
 
+  /** An ICMP error came. One about an open connection is no reason to give up (RFC 1122 §4.2.3.9). */
   onRefused(reason: string): void {
+    if (this.state !== "syn-sent") return;
     this.reason = reason;
     this.#end("refused");
   }
