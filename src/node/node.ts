@@ -10,7 +10,6 @@ import { TunTapError, type UdpSocket } from "tun-tap-ts";
 import type { ConntrackCleaner, Datapath, NodeAddresses } from "../datapath/index.js";
 import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
-import { Proxier } from "../proxy/index.js";
 import { connectStore, type Store } from "../store/index.js";
 import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
@@ -22,10 +21,9 @@ import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
 import { SandboxStore } from "./pods/sandbox.js";
-import { proxierOptions } from "./proxierOptions.js";
+import { NodeProxy } from "./proxy/index.js";
 import { NodeRegistration, PUBLIC_IP_ANNOTATION } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
-import { ServiceWatch } from "./serviceWatch.js";
 import { TraceHub } from "./traceHub.js";
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
@@ -75,7 +73,7 @@ class NodeProcess implements RunningNode {
   readonly #stops: (() => void)[] = [];
   #server: Server | undefined;
   #dataplane: Dataplane | undefined;
-  #services: ServiceWatch | undefined;
+  #proxy: NodeProxy | undefined;
   #phase = "starting";
 
   constructor(config: NodeConfig, log: NodeLog, onFatal: (error: Error) => void) {
@@ -151,12 +149,13 @@ class NodeProcess implements RunningNode {
         this.#dataplane?.datapath.conntrack.deleteByOriginalDst(...tuple) ?? 0,
       deleteByNat: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByNat(...tuple) ?? 0,
     };
-    const proxier = new Proxier({
-      ...proxierOptions(this.#config, addresses),
+    this.#proxy = new NodeProxy({
+      config: this.#config,
+      addresses,
+      client: this.#client,
       conntrack,
-      onInvalid: (what) => this.#log("warn", what),
+      log: this.#log,
     });
-    this.#services = new ServiceWatch(this.#client, proxier, this.#log);
     this.#dataplane = new Dataplane({
       config: this.#config,
       addresses,
@@ -164,7 +163,7 @@ class NodeProcess implements RunningNode {
       overlayPort: network.port,
       overlaySocket,
       nodenetSocket,
-      services: proxier,
+      services: this.#proxy.proxier,
       trace: this.#trace,
       log: this.#log,
     });
@@ -194,7 +193,7 @@ class NodeProcess implements RunningNode {
     const { lab, name, hostTapAlias } = this.#config;
     const netns = nodeNetnsName(lab, name);
     const fresh = await claimNodeNetns(netns, hostTapAlias, this.#journal);
-    dataplane.attachNode(`/run/netns/${netns}`);
+    dataplane.attachNode(nodeNetnsPath(this.#config));
     const options = { netns, alias: hostTapAlias, addresses, podMtuBytes: dataplane.podMtuBytes };
     await configureNodeNetns(options, fresh);
   }
@@ -205,14 +204,15 @@ class NodeProcess implements RunningNode {
     const nodeNetns = nodeNetnsName(config.lab, config.name);
     const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane, nodeNetns);
     const pods = new Informer<Pod>(this.#client, "pods", { fieldSelector: `spec.nodeName=${config.name}` });
-    const services = this.#services as ServiceWatch;
+    const proxy = this.#proxy as NodeProxy;
+    const { services } = proxy.watch;
     const kubelet = new Kubelet({
       lab: config.lab,
       nodeName: config.name,
       hostIp: config.nodeIp,
       client: this.#client,
       pods,
-      services: services.services,
+      services,
       images: config.images,
       dns: config.dns,
       sandboxes,
@@ -227,7 +227,7 @@ class NodeProcess implements RunningNode {
     });
     this.#parts.kubelet = kubelet;
     await kubelet.adoptSandboxes();
-    services.start();
+    proxy.start(nodeNetnsPath(config));
     const registration = new NodeRegistration(
       config,
       this.#client,
@@ -238,13 +238,13 @@ class NodeProcess implements RunningNode {
     const changed = (pod: Pod) => kubelet.reconcile(pod.metadata?.uid ?? "");
     pods.start({ onAdd: changed, onUpdate: changed, onDelete: changed });
     this.#stops.push(
-      () => services.stop(),
+      () => proxy.stop(),
       () => registration.stop(),
       () => nodes.stop(),
       () => pods.stop(),
       () => kubelet.stop(),
     );
-    void Promise.all([pods.synced, services.services.synced]).then(() => kubelet.start());
+    void Promise.all([pods.synced, services.synced]).then(() => kubelet.start());
   }
 
   /** Routes to the other nodes' own addresses, over the emulated node network. */
@@ -259,8 +259,10 @@ class NodeProcess implements RunningNode {
       act({ address: ip, length: 32 }, peer);
     };
     const { routes } = dataplane.datapath;
-    const put = (node: Node) =>
-      route(node, (prefix, nextHop) => routes.put({ prefix, port: dataplane.nodenetPort, nextHop }));
+    const put = (node: Node) => {
+      if (node.metadata?.name === this.#config.name) this.#proxy?.onNode(node);
+      else route(node, (prefix, nextHop) => routes.put({ prefix, port: dataplane.nodenetPort, nextHop }));
+    };
     nodes.start({
       onAdd: put,
       onUpdate: put,
@@ -281,8 +283,8 @@ class NodeProcess implements RunningNode {
       ...(this.#dataplane
         ? { ports: this.#dataplane.portStats(), datapath: datapathStatus(this.#dataplane.datapath) }
         : {}),
-      ...(this.#services
-        ? { services: this.#services.proxier.describe(), proxy: this.#services.proxier.metrics() }
+      ...(this.#proxy
+        ? { services: this.#proxy.proxier.describe(), proxy: this.#proxy.proxier.metrics() }
         : {}),
       pods: this.#parts.kubelet?.podCount ?? 0,
       memory: { rssBytes: memory.rss, heapUsedBytes: memory.heapUsed },
@@ -302,6 +304,11 @@ function apiClient(config: NodeConfig): KubeClient {
     baseUrl,
     ...(tokenFile ? { token: readFileSync(tokenFile, "utf8").trim() } : {}),
   });
+}
+
+/** Where the node's own namespace is. */
+function nodeNetnsPath({ lab, name }: NodeConfig): string {
+  return `/run/netns/${nodeNetnsName(lab, name)}`;
 }
 
 function datapathStatus(datapath: Datapath): object {

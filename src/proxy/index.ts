@@ -25,4 +25,5 @@ export {
 } from "./schedulers/index.js";
 export { SCHEDULER_ANNOTATION, WEIGHTS_ANNOTATION } from "./service-scheduling.js";
 export type { EndpointStatus, ServicePortStatus, TrafficPolicy } from "./status.js";
+export { SyncHealth } from "./sync-health.js";
 export type { InvalidHandler } from "./types.js";

@@ -43,7 +43,6 @@ export class Proxier implements ServiceResolver {
   #placeChanged = false;
   #servicesSynced = false;
   #slicesSynced = false;
-  #healthy = false;
   #syncsTotal = 0;
   #lastSyncMs = 0;
   #serviceChangesTotal = 0;
@@ -85,11 +84,12 @@ export class Proxier implements ServiceResolver {
     if (this.#slices.delete(slice)) this.#endpointChangesTotal++;
   }
 
-  /** The node's label `topology.kubernetes.io/zone` has changed; empty when it is gone. */
-  onZoneChange(zone: string): void {
-    if (zone === this.#place.zone) return;
+  /** The node's label `topology.kubernetes.io/zone`, empty when it has none. Returns whether it has changed. */
+  onZoneChange(zone: string): boolean {
+    if (zone === this.#place.zone) return false;
     this.#place = { ...this.#place, zone };
     this.#placeChanged = true;
+    return true;
   }
 
   /** All Services that existed at the start have been handed over. */
@@ -108,7 +108,6 @@ export class Proxier implements ServiceResolver {
    */
   sync(nowMs: number): void {
     if (!this.#servicesSynced || !this.#slicesSynced) return;
-    this.#healthy = false;
     const updater = new Updater(this.#rules, (key) => this.#slices.endpoints(key), this.#place);
     updater.apply({
       services: this.#services.checkout(),
@@ -119,17 +118,11 @@ export class Proxier implements ServiceResolver {
     this.#staleFlowsDeletedTotal += updater.stale.clean(this.#options.conntrack);
     this.#syncsTotal++;
     this.#lastSyncMs = nowMs;
-    this.#healthy = true;
   }
 
   /** Whether the first sync is done; before it nothing resolves. */
   get synced(): boolean {
     return this.#syncsTotal > 0;
-  }
-
-  /** What `/healthz` says: false before the first sync and after one that failed, until the next succeeds. */
-  get healthy(): boolean {
-    return this.#healthy;
   }
 
   resolve(query: ServiceQuery, out: ServiceDecision): boolean {
@@ -138,7 +131,7 @@ export class Proxier implements ServiceResolver {
 
   /**
    * The Services that load balancers check on this node, in order of name; to be asked after each sync. Whoever answers
-   * on those ports says 200 while `localReady` is not 0 and the proxy is {@link healthy}, else 503.
+   * on those ports says 200 while `localReady` is not 0 and the proxy keeps up (`SyncHealth`), else 503.
    */
   healthChecks(): HealthCheck[] {
     return healthChecks(this.#rules.rules.values());

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { balanced, endpoint, proxier, service, slice, synced } from "./objects.js";
+import { SyncHealth } from "../../src/proxy/index.js";
+import { balanced, endpoint, service, slice, synced } from "./objects.js";
 
 const LOCAL = {
   externalTrafficPolicy: "Local",
@@ -59,34 +60,22 @@ describe("health check node ports (healthcheck/service_health.go)", () => {
   });
 });
 
-describe("healthy", () => {
-  it("is false before the first sync, true after it", () => {
-    const from = proxier();
-    expect(from.healthy).toBe(false);
-    from.sync(0);
-    expect(from.healthy).toBe(false);
-    from.onServicesSynced();
-    from.onEndpointSlicesSynced();
-    from.sync(1);
-    expect(from.healthy).toBe(true);
+describe("the proxy's own health (proxy_health.go)", () => {
+  it("is good while it starts and while changes wait for a minute at most, and good again after the sync", () => {
+    const health = new SyncHealth();
+    expect(health.isHealthy(0)).toBe(true);
+    health.queued(1000);
+    health.queued(50_000);
+    expect([health.isHealthy(60_999), health.isHealthy(61_000)]).toEqual([true, false]);
+    health.updated(61_500);
+    expect(health.isHealthy(61_500)).toBe(true);
   });
 
-  it("is false after a sync that failed, until one succeeds", () => {
-    const conntrack = {
-      broken: true,
-      deleteByOriginalDst() {
-        if (this.broken) throw new Error("conntrack is gone");
-        return 0;
-      },
-      deleteByNat: () => 0,
-    };
-    const dns = service("dns", { ports: [{ name: "p", port: 53, protocol: "UDP" }] });
-    const from = synced([dns], [], { conntrack });
-    from.onServiceDelete(dns);
-    expect(() => from.sync(1)).toThrow("conntrack is gone");
-    expect([from.synced, from.healthy]).toEqual([true, false]);
-    conntrack.broken = false;
-    from.sync(2);
-    expect(from.healthy).toBe(true);
+  it("tells the last sync when it is bad, and now when it is good", () => {
+    const health = new SyncHealth();
+    health.updated(5);
+    expect(health.lastUpdatedMs(1000)).toBe(1000);
+    health.queued(2000);
+    expect(health.lastUpdatedMs(62_000)).toBe(5);
   });
 });

@@ -1,8 +1,8 @@
 /** What a node's proxy is told at its start. */
-import type { NodeAddresses } from "../datapath/index.js";
-import type { ProxierOptions } from "../proxy/index.js";
-import { parsePrefix } from "../wire/index.js";
-import type { NodeConfig } from "./config.js";
+import type { NodeAddresses } from "../../datapath/index.js";
+import type { ProxierOptions } from "../../proxy/index.js";
+import { parsePrefix } from "../../wire/index.js";
+import type { NodeConfig } from "../config.js";
 
 /** Where a node is, for endpoints that are meant for some zones only. */
 export const ZONE_LABEL = "topology.kubernetes.io/zone";

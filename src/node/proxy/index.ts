@@ -1,0 +1,80 @@
+/**
+ * kube-proxy's part of a node: the proxy itself decides (src/proxy); here it is fed from the API and shown to the world.
+ *
+ * Services and EndpointSlices go to the proxy as they change (serviceWatch.ts). After each sync the health checks of load
+ * balancers are opened and closed (serviceHealth.ts), and the metrics follow (metrics.ts). All servers listen in the
+ * node's own namespace, so that the node IP leads to them from the host, from pods and from other nodes, through the
+ * datapath as any traffic to the node.
+ */
+import type { ConntrackCleaner, NodeAddresses } from "../../datapath/index.js";
+import type { KubeClient, Node } from "../../kube/index.js";
+import { Proxier, SyncHealth } from "../../proxy/index.js";
+import type { NodeConfig } from "../config.js";
+import { ProxyMetrics } from "./metrics.js";
+import { proxierOptions, ZONE_LABEL } from "./options.js";
+import { ServiceHealthServers } from "./serviceHealth.js";
+import { ServiceWatch } from "./serviceWatch.js";
+import { StatusServers } from "./statusServers.js";
+
+/** Set by the cluster autoscaler on a node that it is about to remove; kube-proxy heeds it (proxy_health.go). */
+const TO_BE_DELETED_TAINT = "ToBeDeletedByClusterAutoscaler";
+
+export interface NodeProxyOptions {
+  readonly config: NodeConfig;
+  readonly addresses: NodeAddresses;
+  readonly client: KubeClient;
+  readonly conntrack: ConntrackCleaner;
+  readonly log: (level: "info" | "warn", message: string) => void;
+}
+
+export class NodeProxy {
+  readonly proxier: Proxier;
+  readonly watch: ServiceWatch;
+  readonly #log: NodeProxyOptions["log"];
+  readonly #health = new SyncHealth();
+  readonly #metrics: ProxyMetrics;
+  #checks: ServiceHealthServers | undefined;
+  #status: StatusServers | undefined;
+
+  constructor({ config, addresses, client, conntrack, log }: NodeProxyOptions) {
+    this.#log = log;
+    this.proxier = new Proxier({
+      ...proxierOptions(config, addresses),
+      conntrack,
+      onInvalid: (what) => log("warn", what),
+    });
+    this.#metrics = new ProxyMetrics(() => this.proxier.metrics());
+    this.watch = new ServiceWatch(client, this.proxier, {
+      queued: (nowMs) => {
+        this.#health.queued(nowMs);
+        this.#metrics.queued(nowMs);
+      },
+      synced: (nowMs, durationMs, triggersMs) => {
+        this.#health.updated(nowMs);
+        this.#metrics.synced(nowMs, durationMs, triggersMs);
+        this.#checks?.sync(this.proxier.healthChecks());
+      },
+      failed: (error) => log("warn", `Service rules not applied: ${error.message}`),
+    });
+  }
+
+  /** Begins to follow the API, and to listen in the node's namespace (a path). */
+  start(netns: string): void {
+    this.#checks = new ServiceHealthServers(netns, () => this.#health.isHealthy(Date.now()), this.#log);
+    this.#status = new StatusServers(netns, this.#health, this.#metrics, this.#log);
+    this.watch.start();
+  }
+
+  stop(): void {
+    this.watch.stop();
+    this.#checks?.close();
+    this.#status?.close();
+  }
+
+  /** The node's own object is new or has changed. */
+  onNode({ metadata, spec }: Node): void {
+    const leaves = spec?.taints?.some(({ key }) => key === TO_BE_DELETED_TAINT) ?? false;
+    this.#health.nodeEligible = metadata?.deletionTimestamp === undefined && !leaves;
+    if (this.proxier.onZoneChange(metadata?.labels?.[ZONE_LABEL] ?? "")) this.watch.changed();
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The health checks that load balancers make on each node (pkg/proxy/healthcheck/service_health.go): on a Service's
+ * healthCheckNodePort 200 while the node has ready endpoints of it and its proxy keeps up, otherwise 503.
+ */
+import type { Server, ServerResponse } from "node:http";
+import type { HealthCheck } from "../../proxy/index.js";
+import { closeListener, listenInNetns, tryListen } from "./listener.js";
+
+interface Checked {
+  readonly server: Server;
+  check: HealthCheck;
+}
+
+export class ServiceHealthServers {
+  readonly #netns: string;
+  readonly #isHealthy: () => boolean;
+  readonly #log: (level: "warn", message: string) => void;
+  /** By port: no two Services have the same. */
+  readonly #servers = new Map<number, Checked>();
+  /** Ports that could not be had; said once. */
+  readonly #refused = new Set<number>();
+
+  /** `netns` is a path. */
+  constructor(netns: string, isHealthy: () => boolean, log: (level: "warn", message: string) => void) {
+    this.#netns = netns;
+    this.#isHealthy = isHealthy;
+    this.#log = log;
+  }
+
+  /** Opens, keeps and closes servers so that these are the checks. What could not be opened is tried again. */
+  sync(checks: readonly HealthCheck[]): void {
+    const wanted = new Map(checks.map((check) => [check.port, check]));
+    for (const [port, { server }] of this.#servers) {
+      if (wanted.has(port)) continue;
+      this.#servers.delete(port);
+      closeListener(server);
+    }
+    for (const check of wanted.values()) {
+      const known = this.#servers.get(check.port);
+      if (known) known.check = check;
+      else this.#open(check);
+    }
+  }
+
+  close(): void {
+    this.sync([]);
+  }
+
+  #open(check: HealthCheck): void {
+    const { port, service } = check;
+    const open = () =>
+      listenInNetns(this.#netns, port, (_request, response) =>
+        answer(response, this.#servers.get(port)?.check ?? check, this.#isHealthy()),
+      );
+    const server = tryListen(open, (message) => {
+      if (!this.#refused.has(port)) this.#log("warn", `health checks of Service ${service}: ${message}`);
+      this.#refused.add(port);
+    });
+    if (!server) return;
+    this.#refused.delete(port);
+    this.#servers.set(port, { server, check });
+  }
+}
+
+/** Whatever the path and the method. */
+function answer(response: ServerResponse, { service, localReady }: HealthCheck, isHealthy: boolean): void {
+  const [namespace, name] = service.split("/");
+  response.writeHead(localReady > 0 && isHealthy ? 200 : 503, {
+    "Content-Type": "application/json",
+    "X-Content-Type-Options": "nosniff",
+    "X-Load-Balancing-Endpoint-Weight": String(localReady),
+  });
+  const body = { service: { namespace, name }, localEndpoints: localReady, serviceProxyHealthy: isHealthy };
+  response.end(JSON.stringify(body, null, 2));
+}
