@@ -20,6 +20,7 @@ import {
   StoreUnavailableError,
   startStoreServer,
 } from "../store/index.js";
+import { AddressAnnouncer } from "./announcer.js";
 import { applyManifests, ManifestError } from "./apply.js";
 import { CLUSTER_ZONE, dnsManifests } from "./dns.js";
 import type { LabPaths } from "./paths.js";
@@ -74,11 +75,13 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
     },
   });
   const gateway = new ServiceGateway(record, supervisors, api.client, log);
+  const announcer = new AddressAnnouncer(record, () => gateway.usable, api.client, log);
   log("info", `API server on ${api.address}, store on ${storeEndpoints(paths, record).join(", ")}`);
   await applyOnce(paths, record, api.client);
   return {
     stop: async () => {
       gateway.stop();
+      announcer.stop();
       await Promise.all(supervisors.map((supervisor) => supervisor.stop()));
       await controllers.stop();
       await api.close();

@@ -27,6 +27,7 @@ export class ServiceGateway {
   readonly #log: ClusterLog;
   readonly #timer: NodeJS.Timeout;
   #current: string | undefined;
+  #usable: readonly string[] = [];
 
   constructor(
     record: LabRecord,
@@ -41,6 +42,11 @@ export class ServiceGateway {
     this.#timer = setInterval(() => void this.#check(), GATEWAY_CHECK_MS);
   }
 
+  /** Nodes that run and are heard of. */
+  get usable(): readonly string[] {
+    return this.#usable;
+  }
+
   stop(): void {
     clearInterval(this.#timer);
   }
@@ -51,6 +57,7 @@ export class ServiceGateway {
       const ready = await readyNodes(this.#client);
       const running = this.#supervisors.map(({ state }) => state).filter(({ state }) => state === "running");
       const usable = running.map(({ name }) => name).filter((name) => ready.has(name));
+      this.#usable = usable;
       const node = plan.nodes.find(({ name }) => name === usable[0]);
       if (!node || (this.#current && usable.includes(this.#current))) return;
       await routeServices(plan.network.services, plan.network.host, {

@@ -147,7 +147,8 @@ export class ServiceLab {
 
   /** The pods when all of them are ready. */
   async ready(...names: string[]): Promise<Pod[]> {
-    const look = () => Promise.all(names.map((name) => this.client.get<Pod>("pods", "default", name)));
+    const look = (): Promise<Pod[]> =>
+      Promise.all(names.map((name) => this.client.get<Pod>("pods", "default", name)));
     const isReady = ({ status }: Pod) =>
       status?.conditions?.some(({ type, status: value }) => type === "Ready" && value === "True") ?? false;
     return eventually(`${names.join(", ")} ready`, look, (pods) => pods.every(isReady), 30_000);
@@ -199,9 +200,14 @@ export class ServiceLab {
     });
     return items
       .flatMap((slice) => slice.endpoints)
-      .filter(({ conditions: { ready = true, serving = ready, terminating = false } = {} }) =>
-        fits({ ready, serving, terminating }),
-      )
+      .filter(({ conditions }) => {
+        const ready = conditions?.ready ?? true;
+        return fits({
+          ready,
+          serving: conditions?.serving ?? ready,
+          terminating: conditions?.terminating ?? false,
+        });
+      })
       .map(({ targetRef, addresses }) => targetRef?.name ?? addresses[0] ?? "?")
       .sort();
   }
@@ -262,6 +268,11 @@ export class ServiceLab {
       async () => (await this.ask(place, url, 1, 1))[0] ?? "",
       (answer) => (typeof outcome === "string" ? answer === outcome : outcome.test(answer)),
     );
+  }
+
+  /** Waits until it holds. */
+  async until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    await eventually(what, holds, (value) => value);
   }
 
   async #enter(place: string): Promise<readonly string[]> {
