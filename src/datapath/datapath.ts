@@ -89,6 +89,7 @@ export class Datapath {
     this.fast = new FastPath(
       arena,
       this.conntrack,
+      policies,
       this.hostLink,
       counters,
       sink,

@@ -12,6 +12,7 @@ import type { Counters } from "./counters.js";
 import type { HostLink } from "./host-link.js";
 import { MacWords } from "./mac-words.js";
 import type { Packet } from "./packet.js";
+import type { PolicyGate } from "./policy-gate.js";
 import type { Port } from "./ports.js";
 import { type FrameSink, PortKind, VNET_HDR_BYTES } from "./types.js";
 import { Verdict } from "./verdicts.js";
@@ -54,6 +55,7 @@ export class FastPath {
   constructor(
     arena: Uint8Array,
     private readonly conntrack: Conntrack,
+    private readonly policies: PolicyGate,
     private readonly hostLink: HostLink,
     private readonly counters: Counters,
     private readonly sink: FrameSink,
@@ -145,7 +147,7 @@ export class FastPath {
     if (port.ip32 !== 0 ? src !== port.ip32 : !this.ways.isAdmitted(portId, src, peer)) return false;
     const ports = view.getInt32(ip + PORTS);
     const reference = this.conntrack.settled(protocol, src, dst, ports);
-    if (reference === 0) return false;
+    if (reference === 0 || !this.policies.isSettled(reference)) return false;
     const at = (reference >>> 1) * WORDS_PER_ENTRY;
     const meta = words[at + Word.meta];
     const translated = (meta & NAT) !== 0;
