@@ -67,6 +67,7 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
     client: api.client,
     log,
     nodeGraceMs: NODE_GRACE_MS,
+    loadBalancerPool: record.plan.network.loadBalancerPool,
     apiServer: {
       serviceIp: apiServiceAddress(record.plan.network.services),
       // The API listens on loopback alone, which no pod can reach; this is what pods know its machine by.

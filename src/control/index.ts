@@ -14,6 +14,7 @@ import { Cache } from "./cache.js";
 import type { Caches, Context, Controller } from "./context.js";
 import { startEndpoints } from "./endpoints.js";
 import { startGarbageCollector, startPodGarbageCollector } from "./garbage.js";
+import { startLoadBalancers } from "./loadBalancer.js";
 import { startMirroring } from "./mirroring.js";
 import { startNodeLifecycle } from "./nodeLifecycle.js";
 import { REPLICA_SET, REPLICATION_CONTROLLER } from "./owners.js";
@@ -38,6 +39,8 @@ export interface ControllerOptions {
   readonly nodeGraceMs?: number;
   /** What the Service `default/kubernetes` leads to; without it there is no such Service. */
   readonly apiServer?: ApiPlace;
+  /** CIDRs of the addresses for Services of type LoadBalancer; without any, those wait for ever. */
+  readonly loadBalancerPool?: readonly string[];
 }
 
 export interface Controllers {
@@ -47,7 +50,7 @@ export interface Controllers {
   stop(): Promise<void>;
 }
 
-/** Starts every controller over one set of caches. */
+/** Starts every controller over one set of caches. @throws Error for a bad load balancer pool */
 export function startControllers(options: ControllerOptions): Controllers {
   const caches = newCaches(options.client);
   const all = Object.values(caches) as Cache<KubeObject>[];
@@ -71,6 +74,7 @@ export function startControllers(options: ControllerOptions): Controllers {
     startGarbageCollector(context),
     startPodGarbageCollector(context),
     startNodeLifecycle(context),
+    ...(options.loadBalancerPool?.length ? [startLoadBalancers(context, options.loadBalancerPool)] : []),
     ...(options.apiServer ? [startApiService(context, options.apiServer)] : []),
   ];
   for (const cache of all) cache.start();

@@ -30,6 +30,7 @@ export interface ClusterOptions {
   readonly now?: () => number;
   readonly timers?: Timers;
   readonly apiServer?: ApiPlace;
+  readonly loadBalancerPool?: readonly string[];
   /** Whether the test's own client speaks HTTP to the API server; the controllers' is in process, as in a lab. */
   readonly http?: boolean;
   readonly api?: Partial<ApiServerOptions>;
@@ -74,7 +75,13 @@ export class Cluster {
   }
 
   async startControllers(changes: Partial<ClusterOptions> = {}): Promise<void> {
-    const { nodeGraceMs = 3_600_000, now, timers, apiServer } = { ...this.#options, ...changes };
+    const {
+      nodeGraceMs = 3_600_000,
+      now,
+      timers,
+      apiServer,
+      loadBalancerPool,
+    } = { ...this.#options, ...changes };
     this.#controllers = startControllers({
       client: this.#api.client,
       log: (level, message) => this.log.push(`${level}: ${message}`),
@@ -82,6 +89,7 @@ export class Cluster {
       ...(now && { now }),
       ...(timers && { timers }),
       ...(apiServer && { apiServer }),
+      ...(loadBalancerPool && { loadBalancerPool }),
     });
     await this.#controllers.synced;
   }
@@ -191,7 +199,9 @@ export class Cluster {
 
   #newIps(): { ip: string }[] {
     const id = this.#nextIp++;
-    return [{ ip: `10.244.${id >> 8}.${id & 255}` }];
+    const isDual = (this.#options.api?.serviceCidrs?.length ?? 1) > 1;
+    const ipv6 = isDual ? [{ ip: `fd00:244::${id.toString(16)}` }] : [];
+    return [{ ip: `10.244.${id >> 8}.${id & 255}` }, ...ipv6];
   }
 
   #startKubelet(): void {

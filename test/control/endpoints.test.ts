@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Endpoints, Service } from "../../src/kube/index.js";
+import type { Endpoints, Node, Service } from "../../src/kube/index.js";
 import { Cluster, eventually, pod, replicationController, service } from "./cluster.js";
 
 async function web(cluster: Cluster, count: number, spec: object = {}): Promise<string[]> {
@@ -156,6 +156,53 @@ describe("a Service's endpoints", () => {
     expect((await cluster.addresses("db")).ready).toEqual(["192.0.2.1"]);
     await cluster.client.delete("services", "default", "db");
     await eventually(async () => expect(await cluster.list("endpoints")).toEqual([]));
+  });
+
+  it("are in slices of each family that the Service has, and in Endpoints of the first", async () => {
+    const cluster = await Cluster.start({ api: { serviceCidrs: ["10.96.0.0/16", "fd00:96::/112"] } });
+    const spec = { ipFamilyPolicy: "RequireDualStack", ipFamilies: ["IPv6", "IPv4"] };
+    await cluster.client.create("services", service("web", spec));
+    await cluster.client.create("pods", pod("one", { app: "web" }));
+    const families = async () =>
+      (await cluster.slices("web")).map(({ addressType, endpoints }) => [
+        addressType,
+        endpoints[0]?.addresses,
+      ]);
+    await eventually(async () => {
+      expect(new Map((await families()) as [string, string[]][])).toEqual(
+        new Map([
+          ["IPv4", ["10.244.0.1"]],
+          ["IPv6", ["fd00:244::1"]],
+        ]),
+      );
+      expect((await cluster.addresses("web")).ready).toEqual(["fd00:244::1"]);
+    });
+    const found = await cluster.client.get<Service>("services", "default", "web");
+    const single = { ...found.spec, ipFamilyPolicy: "SingleStack" };
+    await cluster.client.update("services", { ...found, spec: single });
+    await eventually(async () => expect(await families()).toEqual([["IPv6", ["fd00:244::1"]]]));
+  });
+
+  it("carry the zone of their node, and hints for it when the Service prefers near ones", async () => {
+    const cluster = await Cluster.start({ nodes: [] });
+    const zone = (name: string) => ({ "topology.kubernetes.io/zone": name });
+    await cluster.addNode("n1", { labels: zone("a") });
+    await cluster.client.create("services", service("web", { trafficDistribution: "PreferSameNode" }));
+    await cluster.client.create("pods", pod("one", { app: "web" }, { nodeName: "n1" }));
+    const endpoint = async () => (await cluster.slices("web"))[0]?.endpoints[0];
+    await eventually(async () =>
+      expect(await endpoint()).toMatchObject({
+        zone: "a",
+        nodeName: "n1",
+        hints: { forZones: [{ name: "a" }], forNodes: [{ name: "n1" }] },
+      }),
+    );
+    const node = await cluster.client.get<Node>("nodes", undefined, "n1");
+    await cluster.client.update<Node>("nodes", {
+      ...node,
+      metadata: { ...node.metadata, labels: zone("b") },
+    });
+    await eventually(async () => expect(await endpoint()).toMatchObject({ zone: "b" }));
   });
 
   it("of 250 pods are in three slices, and one change rewrites one of them", async () => {

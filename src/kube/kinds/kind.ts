@@ -20,6 +20,9 @@ export interface KindRules<T extends KubeObject = KubeObject> {
   validate(object: T): FieldError[];
   /** What only a new object must be. */
   validateCreate?(object: T): FieldError[];
+  /** As `setDefaults` and `validate`, of what an update of the status writes. */
+  setStatusDefaults?(object: T): void;
+  validateStatus?(object: T): FieldError[];
   /** What an update may not change. */
   validateUpdate?(object: T, stored: T): FieldError[];
 }

@@ -34,6 +34,7 @@ const TRAFFIC_POLICIES = ["Cluster", "Local"];
 const IP_FAMILIES = ["IPv4", "IPv6"];
 const FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 const MAX_AFFINITY_SECONDS = 86400;
+const IP_MODES = ["Proxy", "VIP"];
 const NONE = "None";
 
 export const SERVICE_RULES: KindRules<Service> = {
@@ -43,9 +44,30 @@ export const SERVICE_RULES: KindRules<Service> = {
   setDefaults: setServiceDefaults,
   prepareCreate: joinClusterIps,
   prepareUpdate: carryOver,
+  setStatusDefaults: ({ status }) => {
+    for (const ingress of status?.loadBalancer?.ingress ?? []) if (ingress.ip) ingress.ipMode ??= "VIP";
+  },
+  validateStatus: validateLoadBalancerStatus,
   validate: ({ spec }) => (spec === undefined ? [required("spec")] : validateSpec(spec)),
   validateUpdate: ({ spec }, { spec: stored }) => (spec && stored ? validateFixed(spec, stored) : []),
 };
+
+function validateLoadBalancerStatus({ spec, status }: Service): FieldError[] {
+  const { ingress = [] } = status?.loadBalancer ?? {};
+  const at = "status.loadBalancer.ingress";
+  if (ingress.length > 0 && spec?.type !== "LoadBalancer")
+    return [forbidden(at, 'may only be used when `spec.type` is "LoadBalancer"')];
+  return ingress.flatMap(({ ip, hostname, ipMode }, index) => [
+    ...(ip ? ipAddress(ip).map((why) => invalid(`${at}[${index}].ip`, ip, why)) : []),
+    ...(ip || !ipMode
+      ? []
+      : [forbidden(`${at}[${index}].ipMode`, "may not be specified when `ip` is not set")]),
+    ...oneOf(`${at}[${index}].ipMode`, ipMode, IP_MODES),
+    ...(hostname
+      ? dnsSubdomain(hostname).map((why) => invalid(`${at}[${index}].hostname`, hostname, why))
+      : []),
+  ]);
+}
 
 function validateSpec(spec: Spec): FieldError[] {
   return [

@@ -54,8 +54,12 @@ export function joinClusterIps({ spec }: Service): void {
 }
 
 /** Takes over allocated values that the update leaves out, and drops those that its type has no use for. */
-export function carryOver({ spec }: Service, { spec: stored }: Service): void {
+export function carryOver(service: Service, { spec: stored }: Service): void {
+  const { spec, status } = service;
   if (!spec || !stored) return;
+  // Nothing balances the load of another type.
+  if (spec.type !== "LoadBalancer" && status?.loadBalancer?.ingress)
+    Object.assign(service, { status: { ...status, loadBalancer: {} } });
   if (needsClusterIp(spec) && needsClusterIp(stored)) carryClusterIps(spec, stored);
   else joinClusterIps({ spec });
   if (needsNodePorts(spec) && needsNodePorts(stored)) carryNodePorts(spec.ports ?? [], stored.ports ?? []);
@@ -74,14 +78,12 @@ function carryClusterIps(spec: Spec, stored: Spec): void {
   if (untouched && spec.clusterIP !== clusterIP) spec.clusterIPs = [spec.clusterIP, ...clusterIPs.slice(1)];
 }
 
+/** By the ports' names: a port may change its number and keep its node port. */
 function carryNodePorts(ports: readonly ServicePort[], stored: readonly ServicePort[]): void {
-  const key = ({ protocol }: ServicePort, number: number) => `${protocol}/${number}`;
-  const taken = new Set(ports.flatMap((port) => (port.nodePort ? [key(port, port.nodePort)] : [])));
+  const kept = new Set(ports.flatMap((port) => port.nodePort ?? []));
   for (const port of ports.filter((one) => !one.nodePort)) {
-    const before = stored.find((one) => one.port === port.port && one.protocol === port.protocol);
-    if (!before?.nodePort || taken.has(key(port, before.nodePort))) continue;
-    port.nodePort = before.nodePort;
-    taken.add(key(port, before.nodePort));
+    const before = stored.find((one) => (one.name ?? "") === (port.name ?? ""));
+    if (before?.nodePort && !kept.has(before.nodePort)) port.nodePort = before.nodePort;
   }
 }
 

@@ -125,7 +125,12 @@ export function prepareUpdate(info: ResourceInfo, decoded: Stored, stored: Store
  */
 export function prepareStatusUpdate(info: ResourceInfo, decoded: Stored, stored: Stored): Stored {
   checkPreconditions(info, stored, decoded.metadata);
-  return canonical(KINDS[info.name].schema, { ...stored, status: decoded.status ?? {} });
+  const rules = KINDS[info.name];
+  const object = { ...stored, status: structuredClone(decoded.status ?? {}) };
+  rules.setStatusDefaults?.(object);
+  const errors = rules.validateStatus?.(object) ?? [];
+  if (errors.length > 0) throw invalid(info, stored.metadata.name, errors);
+  return canonical(rules.schema, object);
 }
 
 /** @throws StatusError (409) when the stored object is not the one that was meant */
