@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 64
@@ -147,13 +146,11 @@ static void tap_segment(struct port *p, const uint8_t *frame, uint32_t length, c
     p->count[TX_ERRORS]++;
     return;
   }
-  uint8_t header[GSO_HEADER_MAX];
-  const uint8_t *payload;
+  uint8_t segment[GSO_HEADER_MAX + FRAME_MAX];
   uint32_t n;
   ssize_t written = 0;
-  while (written >= 0 && (n = gso_next(&g, header, &payload))) {
-    struct iovec iov[2] = {{header, g.header}, {(void *)payload, n}};
-    written = writev(p->fd, iov, 2);
+  while (written >= 0 && (n = gso_next(&g, segment))) {
+    written = write(p->fd, segment, n);
     if (written >= 0) p->count[TX_SEGMENTS]++;
   }
   count_write(p, written, length);

@@ -139,13 +139,13 @@ bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3
   return true;
 }
 
-uint32_t gso_next(struct gso *g, uint8_t *header, const uint8_t **payload) {
+uint32_t gso_next(struct gso *g, uint8_t *segment) {
   uint32_t n = g->end - g->at;
   if (!n) return 0;
   bool last = n <= g->mss;
   if (!last) n = g->mss;
-  memcpy(header, g->frame, g->header);
-  uint8_t *ip = header + g->l3, *l4 = header + g->l4;
+  memcpy(segment, g->frame, g->header);
+  uint8_t *ip = segment + g->l3, *l4 = segment + g->l4;
   uint32_t transport = g->header - g->l4 + n;
   if (g->v6) {
     put16(ip + 4, transport);
@@ -165,13 +165,12 @@ uint32_t gso_next(struct gso *g, uint8_t *header, const uint8_t **payload) {
   store(sum_at, 0);
   uint64_t sum = pseudo(ip, g->v6, g->udp ? IPPROTO_UDP : IPPROTO_TCP, transport);
   sum = csum_add(l4, g->header - g->l4, sum);
-  uint16_t folded = (uint16_t)~fold(csum_add(g->frame + g->at, n, sum));
+  uint16_t folded = (uint16_t)~fold(csum_copy(segment + g->header, g->frame + g->at, n, sum));
   store(sum_at, folded ? folded : 0xffff);
-  *payload = g->frame + g->at;
   g->at += n;
   g->seq += n;
   g->index++;
-  return n;
+  return g->header + n;
 }
 
 uint32_t merge_candidate(const uint8_t *p, uint32_t n) {

@@ -37,8 +37,8 @@ struct gso {
 
 /* l3: where the IP header starts. False when the frame is not what its header says. */
 bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3, const struct vnet_hdr *h);
-/* Writes the next segment's headers (g->header bytes) with all checksums; returns its payload length, 0 at the end. */
-uint32_t gso_next(struct gso *g, uint8_t *header, const uint8_t **payload);
+/* Writes the next segment with all checksums; returns its length, 0 at the end. `segment` has room for header + mss. */
+uint32_t gso_next(struct gso *g, uint8_t *segment);
 
 /* A TCP super-packet that grows in place: `head` is the last frame in the arena. */
 struct merge {

@@ -25,7 +25,8 @@
 #define RECEIVE_MESSAGES 16
 #define SEND_MESSAGES 64
 #define SEND_PIECES 1024
-#define SEND_HEADERS 512
+/* What is cut is put together here; small enough to stay in the cache until the kernel reads it. */
+#define STAGE_BYTES (256 << 10)
 
 int udp_open(const char *address, uint16_t *port, bool reuse, bool gro, int sndbuf, int rcvbuf, const char **step) {
   struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(*port)};
@@ -174,11 +175,12 @@ struct outgoing {
 
 struct udp_tx {
   struct port *port;
-  unsigned messages, pieces, headers;
+  unsigned messages, pieces;
+  uint32_t staged;
   struct mmsghdr message[SEND_MESSAGES];
   struct outgoing out[SEND_MESSAGES];
   struct iovec piece[SEND_PIECES];
-  uint8_t header[SEND_HEADERS][GSO_HEADER_MAX];
+  uint8_t stage[STAGE_BYTES];
 };
 
 struct udp_tx *udp_tx_new(void) {
@@ -191,15 +193,15 @@ static void send_singly(struct udp_tx *tx, struct msghdr *h, const struct outgoi
   one.msg_control = NULL;
   one.msg_controllen = 0;
   bool sent = true;
-  for (size_t at = 0; sent && at < h->msg_iovlen;) {
-    uint32_t bytes = 0;
-    one.msg_iov = h->msg_iov + at;
-    one.msg_iovlen = 0;
-    while (at < h->msg_iovlen && bytes < o->size) {
-      bytes += (uint32_t)h->msg_iov[at++].iov_len;
-      one.msg_iovlen++;
+  for (size_t i = 0; sent && i < h->msg_iovlen; i++) {
+    const struct iovec *piece = &h->msg_iov[i];
+    for (size_t at = 0; sent && at < piece->iov_len; at += o->size) {
+      size_t left = piece->iov_len - at;
+      struct iovec datagram = {(uint8_t *)piece->iov_base + at, left < o->size ? left : o->size};
+      one.msg_iov = &datagram;
+      one.msg_iovlen = 1;
+      sent = sendmsg(tx->port->fd, &one, MSG_DONTWAIT) >= 0;
     }
-    sent = sendmsg(tx->port->fd, &one, MSG_DONTWAIT) >= 0;
   }
   bool full = !sent && (errno == EAGAIN || errno == ENOBUFS);
   tx->port->count[sent ? TX_FRAMES : full ? TX_DROPPED : TX_ERRORS] += o->frames;
@@ -243,7 +245,8 @@ void udp_push(struct udp_tx *tx) {
     }
     at += n > 0 ? (unsigned)n : refused(tx, at, n < 0 ? errno : EINVAL);
   }
-  tx->messages = tx->pieces = tx->headers = 0;
+  tx->messages = tx->pieces = 0;
+  tx->staged = 0;
 }
 
 static bool joins(const struct outgoing *o, uint32_t length, uint32_t peer, uint16_t peer_port) {
@@ -251,9 +254,8 @@ static bool joins(const struct outgoing *o, uint32_t length, uint32_t peer, uint
          o->to.sin_addr.s_addr == htonl(peer) && o->to.sin_port == htons(peer_port);
 }
 
-/* Queues one datagram made of one or two pieces; returns its message for the accounts. */
-static struct outgoing *queue(struct udp_tx *tx, const struct iovec *piece, unsigned count, uint32_t peer, uint16_t peer_port) {
-  uint32_t length = (uint32_t)(piece[0].iov_len + (count > 1 ? piece[1].iov_len : 0));
+/* Queues one datagram; returns its message for the accounts. A piece holds whole datagrams, several when they lie together. */
+static struct outgoing *queue(struct udp_tx *tx, uint8_t *data, uint32_t length, uint32_t peer, uint16_t peer_port) {
   bool join = tx->messages && tx->port->gso && joins(&tx->out[tx->messages - 1], length, peer, peer_port);
   if (!join) {
     struct outgoing *o = &tx->out[tx->messages];
@@ -264,30 +266,32 @@ static struct outgoing *queue(struct udp_tx *tx, const struct iovec *piece, unsi
     tx->message[tx->messages++].msg_hdr = (struct msghdr){.msg_name = &o->to, .msg_namelen = sizeof o->to, .msg_iov = tx->piece + tx->pieces};
   }
   struct outgoing *o = &tx->out[tx->messages - 1];
-  memcpy(tx->piece + tx->pieces, piece, count * sizeof *piece);
-  tx->pieces += count;
-  tx->message[tx->messages - 1].msg_hdr.msg_iovlen += count;
+  struct iovec *last = tx->piece + tx->pieces - 1;
+  if (join && (uint8_t *)last->iov_base + last->iov_len == data) {
+    last->iov_len += length;
+  } else {
+    tx->piece[tx->pieces++] = (struct iovec){data, length};
+    tx->message[tx->messages - 1].msg_hdr.msg_iovlen++;
+  }
   o->total += length;
   o->segments++;
   if (length < o->size) o->open = false;
   return o;
 }
 
-static bool full(const struct udp_tx *tx) {
-  return tx->messages == SEND_MESSAGES || tx->pieces + 2 > SEND_PIECES || tx->headers == SEND_HEADERS;
+/* No room for one more datagram of `staged` bytes on the stage. */
+static bool full(const struct udp_tx *tx, uint32_t staged) {
+  return tx->messages == SEND_MESSAGES || tx->pieces == SEND_PIECES || tx->staged + staged > STAGE_BYTES;
 }
 
 static void send_segments(struct udp_tx *tx, struct gso *g, uint32_t length, uint32_t peer, uint16_t peer_port) {
-  const uint8_t *payload;
-  struct outgoing *o = NULL;
   for (;;) {
-    if (full(tx)) udp_push(tx);
-    uint8_t *header = tx->header[tx->headers];
-    uint32_t n = gso_next(g, header, &payload);
+    if (full(tx, g->header + g->mss)) udp_push(tx);
+    uint8_t *segment = tx->stage + tx->staged;
+    uint32_t n = gso_next(g, segment);
     if (!n) break;
-    tx->headers++;
-    struct iovec piece[2] = {{header, g->header}, {(void *)payload, n}};
-    o = queue(tx, piece, 2, peer, peer_port);
+    tx->staged += n;
+    struct outgoing *o = queue(tx, segment, n, peer, peer_port);
     tx->port->count[TX_SEGMENTS]++;
     /* A frame counts with its last segment. */
     if (g->at == g->end) {
@@ -299,7 +303,7 @@ static void send_segments(struct udp_tx *tx, struct gso *g, uint32_t length, uin
 
 void udp_send(struct io *io, struct port *port, uint8_t *frame, uint32_t length, uint32_t peer, uint16_t peer_port) {
   struct udp_tx *tx = io->udp_tx;
-  if (tx->port != port || full(tx)) udp_push(tx);
+  if (tx->port != port || full(tx, 0)) udp_push(tx);
   tx->port = port;
   struct vnet_hdr h;
   memcpy(&h, frame - VNET_BYTES, sizeof h);
@@ -319,8 +323,7 @@ void udp_send(struct io *io, struct port *port, uint8_t *frame, uint32_t length,
     send_segments(tx, &g, length, peer, peer_port);
     return;
   }
-  struct iovec piece = {frame, length};
-  struct outgoing *o = queue(tx, &piece, 1, peer, peer_port);
+  struct outgoing *o = queue(tx, frame, length, peer, peer_port);
   o->frames++;
   o->bytes += length;
 }
