@@ -6,6 +6,7 @@
 
 enum { TCP_FIN = 1, TCP_PSH = 8, TCP_ACK = 16, TCP_CWR = 128 };
 enum { IP_ID = 4, IP_FRAG = 6, IP_PROTO = 9, IP_CSUM = 10, IP_ADDR = 12 };
+enum { IP6_LEN = 4, IP6_NEXT = 6, IP6_HOPS = 7, IP6_ADDR = 8 };
 enum { TCP_SEQ = 4, TCP_ACKNO = 8, TCP_OFF = 12, TCP_FLAGS = 13, TCP_WINDOW = 14, TCP_CSUM = 16, TCP_URGENT = 18 };
 enum { UDP_LEN = 4, UDP_CSUM = 6 };
 
@@ -97,7 +98,7 @@ static void store(uint8_t *p, uint16_t host_order_sum) {
 
 /* RFC 793 section 3.1, RFC 8200 section 8.1. `length` is that of the transport header and its payload. */
 static uint64_t pseudo(const uint8_t *ip, bool v6, uint8_t protocol, uint32_t length) {
-  uint64_t sum = v6 ? csum_add(ip + 8, 32, 0) : csum_add(ip + IP_ADDR, 8, 0);
+  uint64_t sum = v6 ? csum_add(ip + IP6_ADDR, 32, 0) : csum_add(ip + IP_ADDR, 8, 0);
   return sum + htons(protocol) + htons((uint16_t)length);
 }
 
@@ -124,7 +125,7 @@ bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3
   bool v6 = ip[0] >> 4 == 6, udp = type == VNET_GSO_UDP_L4;
   if (v6 ? l4 - l3 != 40 : ip[0] >> 4 != 4 || l4 - l3 != (ip[0] & 15u) * 4) return false;
   if (!udp && type != (v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4)) return false;
-  if ((v6 ? ip[6] : ip[IP_PROTO]) != (udp ? IPPROTO_UDP : IPPROTO_TCP)) return false;
+  if ((v6 ? ip[IP6_NEXT] : ip[IP_PROTO]) != (udp ? IPPROTO_UDP : IPPROTO_TCP)) return false;
   uint32_t transport = 8;
   if (!udp) {
     if (l4 + 20 > length) return false;
@@ -148,7 +149,7 @@ uint32_t gso_next(struct gso *g, uint8_t *segment) {
   uint8_t *ip = segment + g->l3, *l4 = segment + g->l4;
   uint32_t transport = g->header - g->l4 + n;
   if (g->v6) {
-    put16(ip + 4, transport);
+    put16(ip + IP6_LEN, transport);
   } else {
     put16(ip + IP_ID, g->id++);
     ip_header(ip, g->l4 - g->l3, g->l4 - g->l3 + transport);
@@ -173,36 +174,51 @@ uint32_t gso_next(struct gso *g, uint8_t *segment) {
   return g->header + n;
 }
 
-uint32_t merge_candidate(const uint8_t *p, uint32_t n) {
-  if (n < 41 || p[0] != 0x45 || p[IP_PROTO] != IPPROTO_TCP || get16(p + 2) != n) return 0;
-  /* Only DF may be set: no fragments, no reserved bit. */
-  if (get16(p + IP_FRAG) & 0xbfff) return 0;
-  const uint8_t *tcp = p + 20;
-  uint32_t header = 20 + (tcp[TCP_OFF] >> 4) * 4u;
-  if (header < 40 || header >= n || (tcp[TCP_FLAGS] & (uint8_t)~TCP_PSH) != TCP_ACK) return 0;
-  return header;
+static uint32_t l3_bytes(const uint8_t *p) {
+  return p[0] >> 4 == 6 ? 40 : 20;
 }
 
-static bool tcp_checksum_holds(const uint8_t *p, uint32_t n) {
-  if (fold(csum_add(p, 20, 0)) != 0xffff) return false;
-  return fold(csum_add(p + 20, n - 20, pseudo(p, false, IPPROTO_TCP, n - 20))) == 0xffff;
+uint32_t merge_candidate(const uint8_t *p, uint32_t n) {
+  if (n < 41) return 0;
+  if (p[0] >> 4 == 6) {
+    if (n < 61 || p[IP6_NEXT] != IPPROTO_TCP || get16(p + IP6_LEN) != n - 40) return 0;
+  } else {
+    if (p[0] != 0x45 || p[IP_PROTO] != IPPROTO_TCP || get16(p + 2) != n) return 0;
+    /* Only DF may be set: no fragments, no reserved bit. */
+    if (get16(p + IP_FRAG) & 0xbfff) return 0;
+  }
+  uint32_t l3 = l3_bytes(p), transport = (p[l3 + TCP_OFF] >> 4) * 4u;
+  if (transport < 20 || l3 + transport >= n || (p[l3 + TCP_FLAGS] & (uint8_t)~TCP_PSH) != TCP_ACK) return 0;
+  return l3 + transport;
+}
+
+static bool ip_checksum_holds(const uint8_t *p) {
+  return p[0] >> 4 == 6 || fold(csum_add(p, 20, 0)) == 0xffff;
+}
+
+static bool checksums_hold(const uint8_t *p, uint32_t n) {
+  uint32_t l3 = l3_bytes(p);
+  return ip_checksum_holds(p) && fold(csum_add(p + l3, n - l3, pseudo(p, l3 == 40, IPPROTO_TCP, n - l3))) == 0xffff;
 }
 
 void merge_begin(struct merge *m, uint8_t *head, uint32_t length, uint32_t header) {
   *m = (struct merge){0};
+  uint32_t l3 = l3_bytes(head);
   /* PSH ends a super-packet, so it cannot begin one. */
-  if (head[20 + TCP_FLAGS] & TCP_PSH) return;
+  if (head[l3 + TCP_FLAGS] & TCP_PSH) return;
   m->head = head;
   m->length = length;
   m->header = header;
+  m->l3 = l3;
   m->mss = length - header;
-  m->seq = get32(head + 20 + TCP_SEQ) + m->mss;
+  m->seq = get32(head + l3 + TCP_SEQ) + m->mss;
   m->id = get16(head + IP_ID);
   m->segments = 1;
 }
 
 /* RFC 6864 section 4.1: with DF the identification means nothing and may stand still; else it must count up. */
 static bool id_follows(const struct merge *m, const uint8_t *p) {
+  if (m->l3 == 40) return true;
   uint16_t id = get16(p + IP_ID);
   bool counts = id == (uint16_t)(m->id + m->segments);
   bool stands = id == m->id && (p[IP_FRAG] & 0x40);
@@ -210,40 +226,51 @@ static bool id_follows(const struct merge *m, const uint8_t *p) {
   return m->fixed_id ? stands : counts;
 }
 
+/* Version, TOS or traffic class and flow label, fragment bits, TTL, addresses and ports. */
+static bool same_ip(const struct merge *m, const uint8_t *p) {
+  const uint8_t *h = m->head;
+  if (m->l3 == 40) return memcmp(h, p, 4) == 0 && h[IP6_HOPS] == p[IP6_HOPS] && memcmp(h + IP6_ADDR, p + IP6_ADDR, 36) == 0;
+  return h[0] == p[0] && h[1] == p[1] && memcmp(h + IP_FRAG, p + IP_FRAG, 4) == 0 && memcmp(h + IP_ADDR, p + IP_ADDR, 12) == 0;
+}
+
 static bool same_flow(const struct merge *m, const uint8_t *p, uint32_t header) {
-  const uint8_t *h = m->head, *t = p + 20, *u = h + 20;
-  return header == m->header && h[1] == p[1] && memcmp(h + IP_FRAG, p + IP_FRAG, 4) == 0 &&
-         memcmp(h + IP_ADDR, p + IP_ADDR, 12) == 0 && memcmp(u + TCP_ACKNO, t + TCP_ACKNO, 5) == 0 &&
-         memcmp(u + TCP_WINDOW, t + TCP_WINDOW, 2) == 0 && memcmp(u + TCP_URGENT, t + TCP_URGENT, header - 38) == 0;
+  const uint8_t *t = p + m->l3, *u = m->head + m->l3;
+  return header == m->header && same_ip(m, p) && memcmp(u + TCP_ACKNO, t + TCP_ACKNO, 5) == 0 &&
+         memcmp(u + TCP_WINDOW, t + TCP_WINDOW, 2) == 0 && memcmp(u + TCP_URGENT, t + TCP_URGENT, header - m->l3 - 18) == 0;
 }
 
 bool merge_append(struct merge *m, const uint8_t *p, uint32_t n, uint32_t header) {
   uint32_t payload = n - header;
   if (!m->head || m->push || payload > m->mss || m->length + payload > 65535) return false;
-  if (get32(p + 20 + TCP_SEQ) != m->seq || !same_flow(m, p, header) || !id_follows(m, p)) return false;
-  if (!m->checked && !tcp_checksum_holds(m->head, m->length)) return false;
+  if (!same_flow(m, p, header) || get32(p + m->l3 + TCP_SEQ) != m->seq || !id_follows(m, p)) return false;
+  if (!m->checked && !checksums_hold(m->head, m->length)) return false;
   m->checked = true;
   /* Copied before it is known to be sound: what lies behind the head belongs to nobody yet. */
-  uint64_t sum = csum_add(p + 20, header - 20, pseudo(p, false, IPPROTO_TCP, n - 20));
+  uint64_t sum = csum_add(p + m->l3, header - m->l3, pseudo(p, m->l3 == 40, IPPROTO_TCP, n - m->l3));
   sum = csum_copy(m->head + m->length, p + header, payload, sum);
-  if (fold(sum) != 0xffff || fold(csum_add(p, 20, 0)) != 0xffff) return false;
+  if (fold(sum) != 0xffff || !ip_checksum_holds(p)) return false;
   if (m->segments == 1) m->fixed_id = get16(p + IP_ID) == m->id;
   m->length += payload;
   m->seq += payload;
   m->segments++;
-  bool push = p[20 + TCP_FLAGS] & TCP_PSH;
-  if (push) m->head[20 + TCP_FLAGS] |= TCP_PSH;
+  bool push = p[m->l3 + TCP_FLAGS] & TCP_PSH;
+  if (push) m->head[m->l3 + TCP_FLAGS] |= TCP_PSH;
   /* A short segment or PSH is the last one of a super-packet. */
   m->push = push || payload < m->mss;
   return true;
 }
 
 void merge_finish(struct merge *m) {
-  if (m->head && m->segments > 1) {
-    ip_header(m->head, 20, m->length);
-    store(m->head + 20 + TCP_CSUM, fold(pseudo(m->head, false, IPPROTO_TCP, m->length - 20)));
-    struct vnet_hdr h = {VNET_NEEDS_CSUM, VNET_GSO_TCPV4, (uint16_t)m->header, (uint16_t)m->mss, 20, TCP_CSUM};
-    memcpy(m->head - VNET_BYTES, &h, sizeof h);
-  }
+  uint8_t *p = m->head;
   m->head = NULL;
+  if (!p || m->segments < 2) return;
+  bool v6 = m->l3 == 40;
+  uint32_t transport = m->length - m->l3;
+  if (v6)
+    put16(p + IP6_LEN, transport);
+  else
+    ip_header(p, 20, m->length);
+  store(p + m->l3 + TCP_CSUM, fold(pseudo(p, v6, IPPROTO_TCP, transport)));
+  struct vnet_hdr h = {VNET_NEEDS_CSUM, v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4, (uint16_t)m->header, (uint16_t)m->mss, (uint16_t)m->l3, TCP_CSUM};
+  memcpy(p - VNET_BYTES, &h, sizeof h);
 }

@@ -43,13 +43,13 @@ uint32_t gso_next(struct gso *g, uint8_t *segment);
 /* A TCP super-packet that grows in place: `head` is the last frame in the arena. */
 struct merge {
   uint8_t *head; /* NULL: nothing to append to */
-  uint32_t length, header, mss, seq;
+  uint32_t length, l3, header, mss, seq;
   uint32_t peer;
   uint16_t peer_port, segments, id;
   bool checked, fixed_id, push;
 };
 
-/* Bytes of IPv4 and TCP header when the packet is a TCP segment that may be merged (kernel GRO rules), else 0. */
+/* Bytes of IP and TCP header when the packet is a TCP segment that may be merged (kernel GRO rules), else 0. */
 uint32_t merge_candidate(const uint8_t *packet, uint32_t length);
 void merge_begin(struct merge *m, uint8_t *head, uint32_t length, uint32_t header);
 /* Appends the payload behind the head when the segment continues it and both checksums hold. */

@@ -42,7 +42,8 @@ export function packet(spec: PacketSpec): Buffer {
   const l4 = udp ? 8 : 20 + options.length;
   const p = Buffer.alloc(l3 + l4 + spec.payload.length);
   if (spec.v6) {
-    p[0] = 0x60;
+    p[0] = 0x60 | ((spec.tos ?? 0) >> 4);
+    p[1] = ((spec.tos ?? 0) & 0x0f) << 4;
     p.writeUInt16BE(p.length - 40, 4);
     p[6] = udp ? 17 : 6;
     p[7] = spec.ttl ?? 64;

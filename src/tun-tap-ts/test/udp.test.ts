@@ -222,15 +222,20 @@ describe("merging", () => {
     return to.frames;
   }
 
-  it.each([false, true])("restores the super-packet, gro %s", async (gro) => {
+  it.each([
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ])("restores the super-packet, gro %s, IPv6 %s", async (gro, v6) => {
     for (const [length, flags] of [
       [40000, 0x18],
       [1500, 0x10],
       [64000, 0x10],
     ] as const) {
-      const whole = packet({ payload: payload(length), tcpOptions: TIMESTAMP, flags, id: 65533 });
+      const whole = packet({ payload: payload(length), tcpOptions: TIMESTAMP, flags, id: 65533, v6 });
       const [frame] = await through(segments(whole, 1400), gro, 1);
-      const header = superHeader(whole, TCPV4, 1400);
+      const header = superHeader(whole, v6 ? TCPV6 : TCPV4, 1400);
       expect(frame!.bytes.equals(whole)).toBe(true);
       expect(frame!.header.equals(header)).toBe(true);
       lab.cleanUp();
@@ -287,6 +292,8 @@ describe("merging", () => {
   damagedHeader[10] = damagedHeader[10]! ^ 1;
   const damagedFirst = packet(first);
   damagedFirst[200] = damagedFirst[200]! ^ 1;
+  const damagedV6 = packet({ ...next, v6: true });
+  damagedV6[70] = damagedV6[70]! ^ 1;
   const fragment = packet(next);
   fragment[6] = 0x20;
   finishChecksums(fragment);
@@ -315,6 +322,13 @@ describe("merging", () => {
     ["a damaged first", damagedFirst, packet(next)],
     ["a fragment", packet(first), fragment],
     ["padding", packet(first), padded],
+    ["IPv6 after IPv4", packet(first), packet({ ...next, v6: true })],
+    ["another hop limit", packet({ ...first, v6: true }), packet({ ...next, v6: true, ttl: 63 })],
+    ["another traffic class", packet({ ...first, v6: true }), packet({ ...next, v6: true, tos: 2 })],
+    ["another IPv6 source", packet({ ...first, v6: true }), packet({ ...next, v6: true, source: 9 })],
+    ["another IPv6 port", packet({ ...first, v6: true }), packet({ ...next, v6: true, sourcePort: 9 })],
+    ["a gap in IPv6", packet({ ...first, v6: true }), packet({ ...next, v6: true, seq: 6001 })],
+    ["a damaged IPv6 segment", packet({ ...first, v6: true }), damagedV6],
   ])("leaves alone: %s", async (_, a, b) => {
     const frames = await through([a, b], false, 2);
     expect(frames.map((f) => f.bytes)).toEqual([a, b]);
