@@ -69,7 +69,11 @@ export class Datapath {
     this.own = new Packet(arena);
     this.addresses = new Addresses(options.addresses);
     this.scratch = new Scratch(arena, options.scratchStart, options.scratchEnd);
-    this.conntrack = new Conntrack(random, options.conntrackMax, options.conntrackTimeouts);
+    this.conntrack = new Conntrack(random, {
+      max: options.conntrackMax,
+      timeouts: options.conntrackTimeouts,
+      ...options.conntrackTcp,
+    });
     this.router = new Router(this.addresses, ports, routes);
     this.bridge = new Bridge(arena, this.scratch, sink, ports, this.addresses, bridgeMac);
     this.hostLink = new HostLink(arena, this.scratch, sink, ports, this.addresses, counters, hostPortMac);

@@ -29,7 +29,10 @@ const TCP_OFFSET_AND_FLAGS = 32;
 const PLAIN_HEADER = 0x45;
 /** MF and the fragment offset; not DF. */
 const FRAGMENT = 0x3fff;
-/** The checksum's place in the L4 header. */
+/** Places in the L4 header. */
+const TCP_SEQ = 4;
+const TCP_ACK = 8;
+const TCP_WINDOW = 14;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
 const TCP_HEADER_BYTES = 20;
@@ -53,7 +56,7 @@ export class FastPath {
   private hostIsReachable = false;
 
   constructor(
-    arena: Uint8Array,
+    private readonly arena: Uint8Array,
     private readonly conntrack: Conntrack,
     private readonly policies: PolicyGate,
     private readonly hostLink: HostLink,
@@ -176,8 +179,24 @@ export class FastPath {
     }
     if (wireBytes > out.mtuBytes) return false;
 
+    if (!isTcp) this.conntrack.touch(reference, length);
+    else {
+      const header = ip + IPV4_HEADER_BYTES;
+      const inWindow = this.conntrack.touchTcp(
+        reference,
+        word & 0xff,
+        view.getInt32(header + TCP_SEQ),
+        view.getInt32(header + TCP_ACK),
+        view.getUint16(header + TCP_WINDOW),
+        this.arena,
+        header,
+        l4Bytes,
+        length,
+        length - IPV4_HEADER_BYTES - l4Bytes,
+      );
+      if (!inWindow) return false;
+    }
     // Nothing speaks against it: from here on it is forwarded.
-    this.conntrack.touch(reference, length);
     let addresses = 0;
     if (translated) {
       const newSrc = words[other + Word.dst];

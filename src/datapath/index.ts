@@ -11,6 +11,7 @@
  * built in scratch space. Frames carry a virtio_net_hdr in front, so that super-packets and partial checksums pass.
  */
 export type { ConntrackFilter, ConntrackRecord } from "./conntrack/records.js";
+export type { ConntrackOptions, ConntrackSettings, TcpTracking } from "./conntrack/settings.js";
 export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
 export type { DatapathOptions, UnderlayEnds } from "./options.js";

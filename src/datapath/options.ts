@@ -1,4 +1,5 @@
 /** What a {@link Datapath} is made of. */
+import type { TcpTracking } from "./conntrack/settings.js";
 import type { ConntrackTimeouts } from "./conntrack/state.js";
 import type { FrameSink, NodeAddresses, PolicyResolver, ServiceResolver, TraceSink } from "./types.js";
 
@@ -35,6 +36,7 @@ export interface DatapathOptions {
   /** Most connections; 262,144 as Linux when missing. */
   readonly conntrackMax?: number;
   readonly conntrackTimeouts?: Partial<ConntrackTimeouts>;
+  readonly conntrackTcp?: Partial<TcpTracking>;
   /** Whether frames between pods of the node pass conntrack and NAT (net.bridge.bridge-nf-call-iptables). Default true. */
   readonly bridgeNetfilter?: boolean;
   /** flannel's --ip-masq. Default true. */

@@ -96,6 +96,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       ipMasq: config.options.ipMasq,
       conntrackMax: config.conntrack?.max,
       conntrackTimeouts: config.conntrack?.timeoutSeconds,
+      conntrackTcp: { tcpBeLiberal: config.conntrack?.tcpBeLiberal },
       bridgeMac: macOf(options.bridgeIp),
       hostPortMac: macOf(config.nodeIp),
       underlay: {

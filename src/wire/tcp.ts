@@ -35,6 +35,7 @@ export const TcpOption = {
   mss: 2,
   windowScale: 3,
   sackPermitted: 4,
+  sack: 5,
   timestamps: 8,
 } as const;
 export type TcpOption = (typeof TcpOption)[keyof typeof TcpOption];

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { TCP_STATE_NAMES } from "../../src/datapath/conntrack/state.js";
-import { INVALID, nextTcpState, REOPEN, UNCHANGED } from "../../src/datapath/conntrack/tcp.js";
+import { State, TCP_STATE_NAMES } from "../../src/datapath/conntrack/state.js";
+import { STEP_IGNORED, STEP_INVALID, segmentOf, stepTcp } from "../../src/datapath/conntrack/tcp-states.js";
 import { ServiceAction } from "../../src/datapath/index.js";
 import { TcpFlag } from "../../src/wire/index.js";
 import * as h from "./harness.js";
 
 const { syn, ack, fin, rst, psh, urg, ece, cwr } = TcpFlag;
-const SPECIAL: Readonly<Record<number, string>> = {
-  [INVALID]: "invalid",
-  [UNCHANGED]: "same",
-  [REOPEN]: "reopen",
-};
+const SPECIAL: Readonly<Record<number, string>> = { [STEP_INVALID]: "invalid", [STEP_IGNORED]: "same" };
+
+function step(state: number, direction: ">" | "<", flags: number): number {
+  return stepTcp(state, direction === ">" ? 0 : 1, segmentOf(flags));
+}
 
 function name(state: number): string {
   return SPECIAL[state] ?? TCP_STATE_NAMES[state] ?? "?";
@@ -18,10 +18,10 @@ function name(state: number): string {
 
 /** Runs segments (`>` original, `<` reply) from no connection; gives the state after each. */
 function walk(...segments: [">" | "<", number][]): string[] {
-  let state = 0;
+  let state: number = State.none;
   return segments.map(([direction, flags]) => {
-    const next = nextTcpState(state, direction === ">" ? 0 : 1, flags);
-    if (next < UNCHANGED && next !== REOPEN) state = next;
+    const next = step(state, direction, flags);
+    if (next < STEP_IGNORED) state = next;
     return name(next);
   });
 }
@@ -56,7 +56,7 @@ describe("TCP states", () => {
   });
 
   it("end with a reset and open again with a SYN", () => {
-    expect(walk([">", syn], ["<", rst | ack], [">", syn])).toEqual(["SYN_SENT", "CLOSE", "reopen"]);
+    expect(walk([">", syn], ["<", rst | ack], [">", syn])).toEqual(["SYN_SENT", "CLOSE", "SYN_SENT"]);
     const closed: [">" | "<", number][] = [
       [">", syn],
       ["<", syn | ack],
@@ -65,8 +65,8 @@ describe("TCP states", () => {
       ["<", fin | ack],
       [">", ack],
     ];
-    expect(walk(...closed, [">", syn]).at(-1)).toBe("reopen");
-    expect(walk(...closed, ["<", syn]).at(-1)).toBe("reopen");
+    expect(walk(...closed, [">", syn]).at(-1)).toBe("SYN_SENT");
+    expect(walk(...closed, ["<", syn]).at(-1)).toBe("SYN_SENT");
   });
 
   it("know a simultaneous open", () => {
@@ -85,9 +85,9 @@ describe("TCP states", () => {
 
   it("refuse flags that no TCP sends, and ignore PSH, ECE and CWR", () => {
     for (const flags of [0, fin, syn | fin, syn | rst, fin | rst | ack, 0x3f]) {
-      expect(name(nextTcpState(3, 0, flags))).toBe("invalid");
+      expect(name(step(State.established, ">", flags))).toBe("invalid");
     }
-    expect(name(nextTcpState(3, 0, ack | psh | ece | cwr | urg))).toBe("ESTABLISHED");
+    expect(name(step(State.established, ">", ack | psh | ece | cwr | urg))).toBe("ESTABLISHED");
   });
 });
 
@@ -97,20 +97,30 @@ const BACK = { src: h.REMOTE_POD, dst: h.POD_A, sport: 80, dport: 4000 };
 /** A node with shorthand for segments of one connection, out of pod A and back. */
 class Flow {
   readonly node: h.Harness;
+  /** Next sequence numbers of both directions. */
+  private readonly next = [1000, 5000];
 
   constructor(options: h.HarnessOptions = {}) {
     this.node = new h.Harness(options);
   }
 
   out(flags: number, payload = 0): this {
-    this.node.inject(h.Id.podA, h.tcp({ ...ENDS, flags, payload: new Uint8Array(payload) }));
+    this.node.inject(h.Id.podA, this.segment(0, flags, payload));
     return this;
   }
 
   back(flags: number, payload = 0): this {
-    const packet = h.tcp({ ...BACK, flags, payload: new Uint8Array(payload) });
-    this.node.inject(h.Id.overlay, packet, { peer: h.PEER_2 });
+    this.node.inject(h.Id.overlay, this.segment(1, flags, payload), { peer: h.PEER_2 });
     return this;
+  }
+
+  /** The next segment of a direction, as a TCP that got everything would send it. */
+  private segment(direction: 0 | 1, flags: number, payload: number): Uint8Array {
+    const [seq, acked] = [this.next[direction], this.next[1 - direction]];
+    this.next[direction] = seq + payload + ((flags & syn) >> 1) + (flags & fin);
+    const ends = direction === 0 ? ENDS : BACK;
+    const fields = { flags, seq, ack: (flags & ack) === 0 ? 0 : acked, payload: new Uint8Array(payload) };
+    return h.tcp({ ...ends, ...fields });
   }
 
   open(): this {
@@ -131,15 +141,16 @@ describe("entries", () => {
     const { record } = new Flow()
       .open()
       .out(ack | psh, 100)
-      .back(ack, 1000);
+      .back(ack, 1000)
+      .out(ack);
     expect(record).toMatchObject({
       protocol: 6,
       state: "ESTABLISHED",
       assured: true,
       unreplied: false,
       timeoutSeconds: 432_000,
-      originalPackets: 3,
-      originalBytes: 220,
+      originalPackets: 4,
+      originalBytes: 260,
       replyPackets: 2,
       replyBytes: 1080,
       original: { src: h.POD_A, dst: h.REMOTE_POD, sport: 4000, dport: 80 },
@@ -199,11 +210,11 @@ describe("entries", () => {
       assured: false,
       unreplied: true,
     });
-    flow.back(ack);
-    expect(flow.record).toMatchObject({ timeoutSeconds: 432_000, assured: true });
+    expect(flow.back(ack).record).toMatchObject({ timeoutSeconds: 300, assured: false, unreplied: false });
+    expect(flow.out(ack).record).toMatchObject({ timeoutSeconds: 432_000, assured: true });
   });
 
-  it("of UDP live for 30 s, and for 120 s once both sides have talked more than once", () => {
+  it("of UDP live for 30 s, and for 120 s once both sides still talk after two seconds", () => {
     const node = new h.Harness();
     const out = () => node.inject(h.Id.podA, h.udp(ENDS));
     out();
@@ -214,6 +225,9 @@ describe("entries", () => {
       unreplied: false,
       assured: false,
     });
+    out();
+    expect(node.datapath.conntrackRecords()[0]).toMatchObject({ timeoutSeconds: 30, assured: false });
+    node.nowMs += 2100;
     out();
     expect(node.datapath.conntrackRecords()[0]).toMatchObject({ timeoutSeconds: 120, assured: true });
   });
@@ -293,6 +307,7 @@ describe("a full table", () => {
     fill(node, 1000, 20);
     for (let i = 0; i < 20; i++)
       node.inject(h.Id.overlay, h.udp({ ...BACK, sport: 80, dport: 1000 + i }), { peer: h.PEER_2 });
+    node.nowMs += 2100;
     fill(node, 1000, 20);
     fill(node, 2000, 5);
     expect(node.count("drop:ct-full")).toBe(5);

@@ -3,7 +3,6 @@
  * Every frame that leaves is held against the slow checker, so that no test can pass with a wrong checksum.
  */
 import {
-  type ConntrackTimeouts,
   Datapath,
   type DatapathOptions,
   type NodeAddresses,
@@ -135,9 +134,7 @@ export class Trace implements TraceSink {
   }
 }
 
-export interface HarnessOptions extends Partial<DatapathOptions> {
-  readonly conntrackTimeouts?: Partial<ConntrackTimeouts>;
-}
+export type HarnessOptions = Partial<DatapathOptions>;
 
 export interface InjectOptions {
   readonly peer?: number;

@@ -1,8 +1,8 @@
 /**
  * Connection tracking: finds or begins the connection of a packet, and what its addresses have to become.
  * Transport checksums are verified where a wrong one would do harm here: on first packets, on TCP segments that change
- * the state, and on ICMP errors. Elsewhere a wrong checksum stays wrong through incremental updates, and the receiver
- * finds it.
+ * the state, on SCTP, and on ICMP errors. Elsewhere a wrong checksum stays wrong through incremental updates, and the
+ * receiver finds it.
  */
 import { IpProtocol, TcpFlag } from "../../wire/index.js";
 import { CtState, type Packet } from "../packet.js";
@@ -19,13 +19,17 @@ import {
   SCTP_STATE_MASK,
   SctpState,
 } from "./sctp.js";
-import { type ConntrackTimeouts, DEFAULT_TIMEOUTS, State, timeoutIndex, timeoutTicks } from "./state.js";
-import { INVALID, nextTcpState, REOPEN, UNCHANGED } from "./tcp.js";
+import { State, TICK_MS, timeoutIndex, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
+import { beginTcp, TCP_IGNORED, TCP_INVALID_CLOSING, TCP_REOPEN, TCP_STATE_MASK, trackTcp } from "./tcp.js";
 
 /** How far early drop looks for an entry that may go (Linux: 8 buckets). */
 const EARLY_DROP_SLOTS = 64;
 /** Segments that change the state; their checksum is verified first. */
 const STATE_CHANGING = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst;
+/** Age at which a UDP connection becomes a stream. */
+const UDP_STREAM_TICKS = 2000 / TICK_MS;
+/** Entries that will live shorter than this are left alone when both ends seem to close (Linux nf_tcp_handle_invalid). */
+const CLOSING_SOON_TICKS = 1200;
 
 /** State and flags of connections in which plain packets change nothing but counters and the deadline. */
 const SETTLED = Meta.seenReply | Meta.assured;
@@ -33,13 +37,6 @@ const SETTLED_TCP = (State.established << Meta.stateShift) | SETTLED;
 const SETTLED_UDP = (State.udpStream << Meta.stateShift) | SETTLED;
 
 export class Conntrack extends Flows {
-  private readonly timeouts: Int32Array;
-
-  constructor(random: () => number, max?: number, timeouts: Partial<ConntrackTimeouts> = {}) {
-    super(random, max);
-    this.timeouts = timeoutTicks({ ...DEFAULT_TIMEOUTS, ...timeouts });
-  }
-
   /** Places the packet: fills its flow, `ctState` and translation. Returns CONTINUE or the verdict to drop it with. */
   track(packet: Packet): number {
     if (packet.isIcmpError) return this.relate(packet);
@@ -53,8 +50,8 @@ export class Conntrack extends Flows {
   }
 
   /**
-   * The reference of a TCP or UDP connection that no plain packet of it takes to another state, so that {@link touch} is
-   * all there is to do; 0 when there is none. Takes signed addresses.
+   * The reference of a TCP or UDP connection that no plain packet of it takes to another state, so that {@link touch} or
+   * {@link touchTcp} is all there is to do; 0 when there is none. Takes signed addresses.
    */
   settled(protocol: number, src: number, dst: number, ports: number): number {
     const reference = this.table.find(protocol, src, dst, ports);
@@ -66,7 +63,48 @@ export class Conntrack extends Flows {
     return words[at + Word.deadline] > this.now ? reference : 0;
   }
 
-  /** Counts a packet of a {@link settled} connection and puts its end off. */
+  /**
+   * Does with a plain segment of a {@link settled} TCP connection what {@link touch} does, if it is in window or may
+   * pass all the same; `lengthBytes` is that of the whole IP packet. False, with nothing counted, when it may not.
+   */
+  touchTcp(
+    reference: number,
+    flags: number,
+    seq: number,
+    ack: number,
+    window: number,
+    bytes: Uint8Array,
+    header: number,
+    headerLength: number,
+    lengthBytes: number,
+    payloadBytes: number,
+  ): boolean {
+    const direction = reference & 1;
+    const { words } = this.table;
+    const at = (reference >>> 1) * WORDS_PER_ENTRY;
+    const outcome = trackTcp(
+      this.protoWords,
+      (reference >>> 1) * PROTO_WORDS,
+      direction,
+      State.established,
+      words[at + Word.meta],
+      this.tcpSettings,
+      flags,
+      seq,
+      ack,
+      window,
+      payloadBytes,
+      bytes,
+      header,
+      headerLength,
+    );
+    if (outcome >= 0) this.renew(at, this.tcpTicks(outcome));
+    else if (outcome !== TCP_IGNORED) return false;
+    this.account(at, direction, lengthBytes);
+    return true;
+  }
+
+  /** Counts a packet of a {@link settled} UDP connection and puts its end off. */
   touch(reference: number, lengthBytes: number): void {
     const { words } = this.table;
     const at = (reference >>> 1) * WORDS_PER_ENTRY;
@@ -82,20 +120,20 @@ export class Conntrack extends Flows {
     if (entry === 0) return Verdict.ctFull;
     const { words } = this.table;
     const at = entry * WORDS_PER_ENTRY;
-    const { newSrc, newDst, newPorts, ports } = packet;
+    const { newSrc, newDst, newPorts, ports, protocol } = packet;
     words[at + Word.src] = packet.src;
     words[at + Word.dst] = packet.dst;
     words[at + Word.ports] = ports;
     words[at + REPLY_TUPLE + Word.src] = newDst;
     words[at + REPLY_TUPLE + Word.dst] = newSrc;
-    words[at + REPLY_TUPLE + Word.ports] = invertPorts(packet.protocol, newPorts);
-    let meta = packet.protocol | (packet.initialState << Meta.stateShift);
+    words[at + REPLY_TUPLE + Word.ports] = invertPorts(protocol, newPorts);
+    let meta = protocol | (packet.initialState << Meta.stateShift);
     if (newSrc !== packet.src || newPorts >>> 16 !== ports >>> 16) meta |= Meta.srcNat;
     if (newDst !== packet.dst || (newPorts & 0xffff) !== (ports & 0xffff)) meta |= Meta.dstNat;
     const label = this.labels.take(packet.service, packet.endpoint);
     words[at + Word.meta] = meta | (label << Meta.labelShift);
-    words[at + Word.deadline] = this.now + this.timeouts[timeoutIndex(packet.protocol, packet.initialState)];
-    if (packet.protocol === IpProtocol.sctp) adoptNewRecord(this.protoWords, entry);
+    words[at + Word.deadline] = this.now + this.firstTimeout(protocol, packet.initialState);
+    if (protocol === IpProtocol.tcp || protocol === IpProtocol.sctp) adoptNewRecord(this.protoWords, entry);
     this.table.link(entry);
     this.account(at, 0, packet.view.l3Length);
     packet.initialState = State.none;
@@ -120,31 +158,57 @@ export class Conntrack extends Flows {
     return CONTINUE;
   }
 
+  /** The state that a first packet puts a connection in; `none` when no connection begins with such a packet. */
+  private initialState({ protocol, bytes, view }: Packet): number {
+    switch (protocol) {
+      case IpProtocol.tcp: {
+        const outcome = beginTcp(
+          this.protoWords,
+          this.tcpSettings,
+          view.tcpFlags,
+          view.tcpSeq,
+          view.tcpAck,
+          view.tcpWindow,
+          view.payloadLength,
+          bytes,
+          view.l4Offset,
+          view.tcpHeaderLength,
+        );
+        return outcome < 0 ? State.none : outcome & TCP_STATE_MASK;
+      }
+      case IpProtocol.udp:
+        return State.udp;
+      case IpProtocol.sctp: {
+        const next = beginSctp(bytes, view.l4Offset, view.l4Offset + view.l4Length, this.protoWords);
+        return (next & SCTP_INVALID) !== 0 ? State.none : next & SCTP_STATE_MASK;
+      }
+      case IpProtocol.icmp:
+        return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
+      default:
+        return State.generic;
+    }
+  }
+
+  private firstTimeout(protocol: number, state: number): number {
+    const ticks = this.timeouts[timeoutIndex(protocol, state)];
+    // Picked up in the middle: the other end was not heard yet.
+    if (protocol !== IpProtocol.tcp || state !== State.established) return ticks;
+    return Math.min(ticks, this.timeouts[UNACKNOWLEDGED_TIMEOUT]);
+  }
+
   /** A further packet of a connection. */
   private advance(packet: Packet, reference: number): number {
     const { words } = this.table;
     const direction = reference & 1;
     const at = (reference >>> 1) * WORDS_PER_ENTRY;
     const meta = words[at + Word.meta];
-    const state = (meta & Meta.stateMask) >>> Meta.stateShift;
-    let next: number = state;
-    if (packet.protocol === IpProtocol.tcp) {
-      if ((packet.view.tcpFlags & STATE_CHANGING) !== 0 && !packet.l4ChecksumHolds())
-        return Verdict.badChecksum;
-      next = nextTcpState(state, direction, packet.view.tcpFlags);
-      if (next === INVALID) return this.invalid(packet);
-      if (next === REOPEN) {
-        this.remove(reference >>> 1);
-        return this.begin(packet);
-      }
-    } else if (packet.protocol === IpProtocol.sctp) {
-      if (!packet.l4ChecksumHolds()) return Verdict.badChecksum;
-      next = this.advanceSctp(packet, reference, state);
-      if (next === SCTP_INVALID) return this.invalid(packet);
-    }
-    if (next !== UNCHANGED) this.refresh(at, meta, direction, packet.protocol, next);
+    const judged = this.judge(packet, reference, at, meta);
+    if (judged !== CONTINUE) return judged;
+    // A new connection has taken the tuple over.
+    if (packet.initialState !== State.none) return CONTINUE;
     packet.flow = reference;
     packet.ctState = direction === 1 || (meta & Meta.seenReply) !== 0 ? CtState.established : CtState.new;
+    if (direction === 1) words[at + Word.meta] |= Meta.seenReply;
     this.account(at, direction, packet.view.l3Length);
     if ((meta & (Meta.srcNat | Meta.dstNat)) !== 0) {
       const other = at + (1 - direction) * REPLY_TUPLE;
@@ -155,33 +219,122 @@ export class Conntrack extends Flows {
     return CONTINUE;
   }
 
-  /** Sets state, flags and deadline after a packet that moved the connection on. */
-  private refresh(at: number, before: number, direction: number, protocol: number, reached: number): void {
-    const { words } = this.table;
-    if (protocol === IpProtocol.sctp) {
-      const state = reached & SCTP_STATE_MASK;
-      let flags = direction === 1 ? Meta.seenReply : 0;
-      if (state === SctpState.established) flags |= Meta.assured;
-      words[at + Word.meta] = (before & ~Meta.stateMask) | (state << Meta.stateShift) | flags;
-      if ((reached & SCTP_NO_REFRESH) === 0)
-        words[at + Word.deadline] = this.now + this.timeouts[timeoutIndex(protocol, state)];
+  /** Whether the packet fits its connection, and what that does to its state and deadline. */
+  private judge(packet: Packet, reference: number, at: number, meta: number): number {
+    const state = (meta & Meta.stateMask) >>> Meta.stateShift;
+    switch (packet.protocol) {
+      case IpProtocol.tcp:
+        return this.judgeTcp(packet, reference, at, meta, state);
+      case IpProtocol.sctp:
+        return this.judgeSctp(packet, reference, at, meta, state);
+      case IpProtocol.udp:
+        this.advanceUdp(at, meta, state);
+        return CONTINUE;
+      default:
+        this.renew(at, this.timeouts[state]);
+        return CONTINUE;
+    }
+  }
+
+  /**
+   * A stream is what both sides still use after two seconds (Linux nf_conntrack_udp_packet): a question and its answer
+   * are none. Until then the deadline stays, for it tells when the connection began.
+   */
+  private advanceUdp(at: number, meta: number, state: number): void {
+    if (state === State.udpStream) {
+      this.renew(at, this.timeouts[State.udpStream]);
       return;
     }
-    const meta = direction === 1 ? before | Meta.seenReply : before;
-    const wasState = (before & Meta.stateMask) >>> Meta.stateShift;
-    const replied = (meta & Meta.seenReply) !== 0;
-    let next = reached;
-    let assured = false;
-    if (next === State.established) {
-      if (!replied) next = State.pickedUp;
-      assured = replied && wasState !== State.synSent;
-    } else if (next === State.udp && (before & Meta.seenReply) !== 0) {
-      next = State.udpStream;
-      assured = true;
+    const { words } = this.table;
+    const ticks = this.timeouts[State.udp];
+    const age = this.now - (words[at + Word.deadline] - ticks);
+    if ((meta & Meta.lasting) === 0 && age <= UDP_STREAM_TICKS) return;
+    words[at + Word.meta] |= Meta.lasting;
+    this.renew(at, ticks);
+    if ((meta & Meta.seenReply) === 0) return;
+    this.setState(at, State.udpStream, Meta.assured);
+    this.renew(at, this.timeouts[State.udpStream]);
+  }
+
+  private judgeTcp(packet: Packet, reference: number, at: number, meta: number, state: number): number {
+    const { bytes, view } = packet;
+    if ((view.tcpFlags & STATE_CHANGING) !== 0 && !packet.l4ChecksumHolds()) return Verdict.badChecksum;
+    const outcome = trackTcp(
+      this.protoWords,
+      (reference >>> 1) * PROTO_WORDS,
+      reference & 1,
+      state,
+      meta,
+      this.tcpSettings,
+      view.tcpFlags,
+      view.tcpSeq,
+      view.tcpAck,
+      view.tcpWindow,
+      view.payloadLength,
+      bytes,
+      view.l4Offset,
+      view.tcpHeaderLength,
+    );
+    if (outcome >= 0) {
+      this.advanceTcp(at, meta, state, outcome, view.tcpFlags);
+      return CONTINUE;
     }
-    words[at + Word.meta] =
-      (meta & ~Meta.stateMask) | (next << Meta.stateShift) | (assured ? Meta.assured : 0);
-    words[at + Word.deadline] = this.now + this.timeouts[next];
+    if (outcome === TCP_IGNORED) return CONTINUE;
+    if (outcome === TCP_REOPEN) {
+      this.remove(reference >>> 1);
+      return this.begin(packet);
+    }
+    if (outcome === TCP_INVALID_CLOSING) this.shorten(at);
+    return this.invalid(packet);
+  }
+
+  /** Sets state and deadline after a segment in window, as the end of nf_conntrack_tcp_packet does. */
+  private advanceTcp(at: number, meta: number, state: number, outcome: number, flags: number): void {
+    const next = outcome & TCP_STATE_MASK;
+    let ticks = this.tcpTicks(outcome);
+    let assured = 0;
+    if ((meta & Meta.seenReply) === 0) {
+      // The first answer is a reset: nobody is there, and the tuple is free again.
+      if ((flags & TcpFlag.rst) !== 0) ticks = 0;
+      // A repeated SYN must not keep the entry, and with it the translation, alive for ever.
+      else if (state === State.synSent && next === State.synSent) return;
+      else if (next === State.established) ticks = Math.min(ticks, this.timeouts[UNACKNOWLEDGED_TIMEOUT]);
+    } else if ((state === State.synRecv || state === State.established) && next === State.established) {
+      assured = Meta.assured;
+    }
+    if (next !== state || (assured & ~meta) !== 0) this.setState(at, next, assured);
+    this.renew(at, ticks);
+  }
+
+  /** Both ends seem to close out of window: the entry goes soon. */
+  private shorten(at: number): void {
+    const { words } = this.table;
+    const left = words[at + Word.deadline] - this.now;
+    const soon = this.timeouts[UNACKNOWLEDGED_TIMEOUT];
+    if (left >= CLOSING_SOON_TICKS && left > soon) words[at + Word.deadline] = this.now + soon;
+  }
+
+  private judgeSctp(packet: Packet, reference: number, at: number, meta: number, state: number): number {
+    if (!packet.l4ChecksumHolds()) return Verdict.badChecksum;
+    const { bytes, view } = packet;
+    const end = view.l4Offset + view.l4Length;
+    const record = (reference >>> 1) * PROTO_WORDS;
+    const outcome = nextSctpState(bytes, view.l4Offset, end, this.protoWords, record, reference & 1, state);
+    const next = outcome & SCTP_STATE_MASK;
+    const assured = next === SctpState.established ? Meta.assured : 0;
+    if (next !== state || (assured & ~meta) !== 0) this.setState(at, next, assured);
+    if ((outcome & SCTP_INVALID) !== 0) return this.invalid(packet);
+    if ((outcome & SCTP_NO_REFRESH) === 0) this.renew(at, this.timeouts[timeoutIndex(IpProtocol.sctp, next)]);
+    return CONTINUE;
+  }
+
+  private setState(at: number, state: number, assured: number): void {
+    const { words } = this.table;
+    words[at + Word.meta] = (words[at + Word.meta] & ~Meta.stateMask) | (state << Meta.stateShift) | assured;
+  }
+
+  private renew(at: number, ticks: number): void {
+    this.table.words[at + Word.deadline] = this.now + ticks;
   }
 
   /**
@@ -208,32 +361,6 @@ export class Conntrack extends Flows {
     embedded.newDst = words[other + Word.dst] >>> 0;
     embedded.newPorts = words[other + Word.ports];
     return CONTINUE;
-  }
-
-  private advanceSctp({ bytes, view }: Packet, reference: number, state: number): number {
-    const end = view.l4Offset + view.l4Length;
-    const at = (reference >>> 1) * PROTO_WORDS;
-    return nextSctpState(bytes, view.l4Offset, end, this.protoWords, at, reference & 1, state);
-  }
-
-  /** The state that a first packet puts a connection in; `none` when no connection begins with such a packet. */
-  private initialState({ protocol, bytes, view }: Packet): number {
-    switch (protocol) {
-      case IpProtocol.tcp: {
-        const next = nextTcpState(State.none, 0, view.tcpFlags);
-        return next === INVALID ? State.none : next;
-      }
-      case IpProtocol.udp:
-        return State.udp;
-      case IpProtocol.sctp: {
-        const next = beginSctp(bytes, view.l4Offset, view.l4Offset + view.l4Length, this.protoWords);
-        return next === SCTP_INVALID ? State.none : next & SCTP_STATE_MASK;
-      }
-      case IpProtocol.icmp:
-        return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
-      default:
-        return State.generic;
-    }
   }
 
   private invalid(packet: Packet): number {

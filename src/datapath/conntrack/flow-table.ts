@@ -35,6 +35,8 @@ export const Meta = {
   srcNat: 1 << 14,
   dstNat: 1 << 15,
   live: 1 << 16,
+  /** UDP: still used two seconds after it began. */
+  lasting: 1 << 17,
   labelShift: 18,
 } as const;
 

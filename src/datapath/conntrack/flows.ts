@@ -4,10 +4,15 @@ import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-tabl
 import { Labels, NO_LABEL } from "./labels.js";
 import { PROTO_WORDS } from "./proto-words.js";
 import { type ConntrackFilter, type ConntrackRecord, matchesFilter, readRecord } from "./records.js";
-import { TICK_MS } from "./state.js";
+import {
+  type ConntrackOptions,
+  type ConntrackSettings,
+  conntrackSettings,
+  tcpSettingBits,
+} from "./settings.js";
+import { RETRANS_TIMEOUT, State, TICK_MS, timeoutTicks, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
+import { TCP_STATE_MASK, TCP_TIMEOUT_MASK, TcpTimeout } from "./tcp.js";
 
-/** Linux' nf_conntrack_max on machines with more than 4 GB. */
-const DEFAULT_MAX = 262_144;
 /** Labels have 14 bits. */
 const MAX_LABEL = 0x3fff;
 /** Entries looked at in one expiry slice. */
@@ -22,10 +27,19 @@ export class Flows implements ConntrackCleaner {
   protected readonly labels = new Labels(MAX_LABEL);
   /** In ticks since the first packet. */
   protected now = 0;
+  /** Ticks by state: see timeoutIndex. */
+  protected timeouts: Int32Array;
+  /** As trackTcp wants them. */
+  protected tcpSettings: number;
+  private current: ConntrackSettings;
   private epochMs = Number.NaN;
   private expiryCursor = 1;
 
-  constructor(random: () => number, max = DEFAULT_MAX) {
+  constructor(random: () => number, options: ConntrackOptions = {}) {
+    this.current = conntrackSettings(options);
+    const { max } = this.current;
+    this.timeouts = timeoutTicks(this.current.timeouts);
+    this.tcpSettings = tcpSettingBits(this.current);
     this.table = new FlowTable(max, (random() * 2 ** 32) | 0, (random() * 2 ** 32) | 0);
     this.protoWords = new Int32Array((max + 1) * PROTO_WORDS);
   }
@@ -42,6 +56,19 @@ export class Flows implements ConntrackCleaner {
   /** Bytes that the table takes at its capacity. */
   get byteSize(): number {
     return this.table.byteSize;
+  }
+
+  get settings(): ConntrackSettings {
+    return this.current;
+  }
+
+  /**
+   * Changes settings; a time-out counts from each connection's next packet. The size of the table stays.
+   */
+  configure(options: Omit<ConntrackOptions, "max">): void {
+    this.current = conntrackSettings(options, this.current);
+    this.timeouts = timeoutTicks(this.current.timeouts);
+    this.tcpSettings = tcpSettingBits(this.current);
   }
 
   setTime(nowMs: number): void {
@@ -116,6 +143,22 @@ export class Flows implements ConntrackCleaner {
     const label = this.table.words[entry * WORDS_PER_ENTRY + Word.meta] >>> Meta.labelShift;
     if (label !== NO_LABEL) this.labels.release(label);
     this.table.remove(entry);
+  }
+
+  /** How long a TCP connection lives after an outcome of trackTcp. */
+  protected tcpTicks(outcome: number): number {
+    const { timeouts } = this;
+    const own = timeouts[outcome & TCP_STATE_MASK];
+    switch (outcome & TCP_TIMEOUT_MASK) {
+      case TcpTimeout.retrans:
+        return Math.min(own, timeouts[RETRANS_TIMEOUT]);
+      case TcpTimeout.unacknowledged:
+        return Math.min(own, timeouts[UNACKNOWLEDGED_TIMEOUT]);
+      case TcpTimeout.close:
+        return timeouts[State.close];
+      default:
+        return own;
+    }
   }
 
   private removeWhere(matches: (entry: number) => boolean): number {

@@ -3,9 +3,9 @@ import { SCTP_FLAG_T, SctpChunk } from "../../wire/index.js";
 
 /** Words of an SCTP connection's record: the tag that packets of each direction must carry, and flags. */
 export const Tag = 0;
-export const Flags = 2;
+const Flags = 2;
 /** Flags: an INIT was seen, 1 << direction; a HEARTBEAT came with another tag, and from which direction. */
-export const INIT_SEEN = 3;
+const INIT_SEEN = 3;
 const HEARTBEAT_FAILED = 4;
 const FAILED_DIRECTION_SHIFT = 3;
 
@@ -87,16 +87,14 @@ export function noteInitTag(
   initTag: number,
 ): boolean {
   const other = at + Tag + 1 - direction;
-  const flags = records[at + Flags] & INIT_SEEN;
+  const flags = records[at + Flags];
   if (type === SctpChunk.init) {
     // Both had sent one: this is a new attempt.
-    const kept = flags === INIT_SEEN ? 0 : flags;
-    records[at + Flags] = (records[at + Flags] & ~INIT_SEEN) | kept | (1 << direction);
+    const kept = (flags & INIT_SEEN) === INIT_SEEN ? flags & ~INIT_SEEN : flags;
+    records[at + Flags] = kept | (1 << direction);
   } else {
     const answersInit = (flags & (1 << (1 - direction))) !== 0;
-    const known = records[other];
-    if (!answersInit && known !== 0 && known !== initTag) return false;
-    if (flags === INIT_SEEN && known !== initTag) return false;
+    if (answersInit && records[other] !== 0 && records[other] !== initTag) return false;
   }
   records[other] = initTag;
   return true;

@@ -15,7 +15,7 @@ import {
   sctpTag,
 } from "../../wire/index.js";
 import { clearNewRecord, NEW_RECORD } from "./proto-words.js";
-import { Flags, INIT_SEEN, judgeTag, noteInitTag, Tag, TagRule } from "./sctp-tags.js";
+import { judgeTag, noteInitTag, Tag, TagRule } from "./sctp-tags.js";
 
 /** States; CLOSED is also that of a connection whose INIT was just seen. */
 export const SctpState = {
@@ -43,10 +43,10 @@ export const SCTP_STATE_NAMES: readonly string[] = [
   "HEARTBEAT_SENT",
 ];
 
-/** Not a state: the packet belongs to no connection, or not to this one. */
-export const SCTP_INVALID = 0xf;
 /** Added to a state that the packet may pass in but does not keep alive. */
 export const SCTP_NO_REFRESH = 0x10;
+/** Added to the state that was reached when a packet turns out not to belong to this connection, or to none. */
+export const SCTP_INVALID = 0x20;
 export const SCTP_STATE_MASK = 0xf;
 
 const CL = SctpState.closed;
@@ -57,7 +57,7 @@ const SS = SctpState.shutdownSent;
 const SR = SctpState.shutdownRecd;
 const SA = SctpState.shutdownAckSent;
 const HS = SctpState.heartbeatSent;
-const IV = SCTP_INVALID;
+const IV = 0xf;
 
 /** From the states in the order of their numbers: what a chunk of the original direction leads to. */
 const ORIGINAL: Readonly<Record<number, readonly number[]>> = {
@@ -127,15 +127,16 @@ export function beginSctp(bytes: Uint8Array, offset: number, end: number, record
       if (tag !== 0 || initTag < 0) return SCTP_INVALID;
       records[NEW_RECORD + Tag + 1] = initTag;
     } else {
-      records[NEW_RECORD + Tag + (type === SctpChunk.heartbeat ? 0 : 1)] = tag;
+      const isProbe = type === SctpChunk.heartbeat || type === SctpChunk.heartbeatAck;
+      records[NEW_RECORD + Tag + (isProbe ? 0 : 1)] = tag;
     }
   }
   return walk(bytes, offset, end, records, NEW_RECORD, 0, SctpState.none, seen, false);
 }
 
 /**
- * The state after a further packet, `[offset, end)`, of the connection whose record is at `at`; {@link SCTP_INVALID}, or
- * with {@link SCTP_NO_REFRESH}. `direction` 1 is the reply's.
+ * The state after a further packet, `[offset, end)`, of the connection whose record is at `at`, with
+ * {@link SCTP_NO_REFRESH} or {@link SCTP_INVALID}. `direction` 1 is the reply's.
  */
 export function nextSctpState(
   bytes: Uint8Array,
@@ -147,7 +148,8 @@ export function nextSctpState(
   state: number,
 ): number {
   const seen = chunksOf(bytes, offset, end);
-  return seen === 0 ? SCTP_INVALID : walk(bytes, offset, end, records, at, direction, state, seen, true);
+  if (seen === 0) return state | SCTP_INVALID;
+  return walk(bytes, offset, end, records, at, direction, state, seen, true);
 }
 
 function isThere(chunk: number, end: number): boolean {
@@ -185,27 +187,26 @@ function walk(
   isKnown: boolean,
 ): number {
   const tag = sctpTag(bytes, offset) | 0;
-  if ((seen & OWN_TAG_RULE) === 0 && tag !== records[at + Tag + direction]) return SCTP_INVALID;
+  if ((seen & OWN_TAG_RULE) === 0 && tag !== records[at + Tag + direction]) return before | SCTP_INVALID;
   let state = before;
   let refresh = 0;
   for (let chunk = offset + SCTP_HEADER_BYTES; isThere(chunk, end); chunk = nextSctpChunk(bytes, chunk)) {
     const type = sctpChunkType(bytes, chunk);
     const mayFail = refresh === 0 && (seen & bit(SctpChunk.data)) === 0;
     const judged = judgeTag(records, at, direction, type, sctpChunkFlags(bytes, chunk), tag, mayFail);
-    if (judged === TagRule.broken) return SCTP_INVALID;
+    if (judged === TagRule.broken) return state | SCTP_INVALID;
     if (judged === TagRule.unsure) {
       refresh = SCTP_NO_REFRESH;
       continue;
     }
     const reached = next(direction, type, state);
-    if (reached === SCTP_INVALID) return SCTP_INVALID;
+    if (reached === IV) return state | SCTP_INVALID;
     if (type === SctpChunk.init || type === SctpChunk.initAck) {
       const initTag = sctpInitTag(bytes, chunk, end);
-      if (initTag < 0 || !noteInitTag(records, at, direction, type, initTag | 0)) return SCTP_INVALID;
+      if (initTag < 0 || !noteInitTag(records, at, direction, type, initTag | 0)) return state | SCTP_INVALID;
       // A repeated INIT must not keep the entry, and with it the translation, alive for ever.
       if (isKnown && type === SctpChunk.init && state === CL && reached === CL) refresh = SCTP_NO_REFRESH;
     }
-    if (type === SctpChunk.cookieAck) records[at + Flags] &= ~INIT_SEEN;
     state = reached;
   }
   return state | refresh;

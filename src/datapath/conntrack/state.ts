@@ -1,7 +1,7 @@
 /** States of a connection and how long each lives without traffic. */
 import { IpProtocol } from "../../wire/index.js";
 
-/** TCP's are nf_conntrack_tcp's; `pickedUp` is its ESTABLISHED without a reply seen, which lives for TCP_UNACK. */
+/** States of all protocols but SCTP; TCP's are nf_conntrack_tcp's, with its numbers. */
 export const State = {
   none: 0,
   synSent: 1,
@@ -13,7 +13,6 @@ export const State = {
   timeWait: 7,
   close: 8,
   synSent2: 9,
-  pickedUp: 10,
   udp: 11,
   udpStream: 12,
   icmp: 13,
@@ -22,7 +21,7 @@ export const State = {
 export type State = (typeof State)[keyof typeof State];
 
 /** Names as `conntrack -L` prints them; TCP only. */
-export const TCP_STATE_NAMES: readonly (string | undefined)[] = [
+export const TCP_STATE_NAMES: readonly string[] = [
   "NONE",
   "SYN_SENT",
   "SYN_RECV",
@@ -33,36 +32,10 @@ export const TCP_STATE_NAMES: readonly (string | undefined)[] = [
   "TIME_WAIT",
   "CLOSE",
   "SYN_SENT2",
-  "ESTABLISHED",
 ];
 
-/** Seconds by state; the names follow net.netfilter.nf_conntrack_*_timeout_*. */
-export interface ConntrackTimeouts {
-  readonly tcpSynSent: number;
-  readonly tcpSynRecv: number;
-  readonly tcpEstablished: number;
-  readonly tcpFinWait: number;
-  readonly tcpCloseWait: number;
-  readonly tcpLastAck: number;
-  readonly tcpTimeWait: number;
-  readonly tcpClose: number;
-  readonly tcpUnacknowledged: number;
-  readonly udp: number;
-  readonly udpStream: number;
-  readonly icmp: number;
-  readonly generic: number;
-  readonly sctpClosed: number;
-  readonly sctpCookieWait: number;
-  readonly sctpCookieEchoed: number;
-  readonly sctpEstablished: number;
-  readonly sctpShutdownSent: number;
-  readonly sctpShutdownRecd: number;
-  readonly sctpShutdownAckSent: number;
-  readonly sctpHeartbeatSent: number;
-}
-
-/** Linux' defaults (Documentation/networking/nf_conntrack-sysctl.rst). */
-export const DEFAULT_TIMEOUTS: ConntrackTimeouts = {
+/** Seconds by state, as Linux has them (Documentation/networking/nf_conntrack-sysctl.rst). */
+export const DEFAULT_TIMEOUTS = {
   tcpSynSent: 120,
   tcpSynRecv: 60,
   tcpEstablished: 432_000,
@@ -71,6 +44,9 @@ export const DEFAULT_TIMEOUTS: ConntrackTimeouts = {
   tcpLastAck: 30,
   tcpTimeWait: 120,
   tcpClose: 10,
+  /** After as many repeats of a segment as nf_conntrack_tcp_max_retrans. */
+  tcpMaxRetrans: 300,
+  /** While one end has not acknowledged what the other sent, and before a connection's other end was heard. */
   tcpUnacknowledged: 300,
   udp: 30,
   udpStream: 120,
@@ -86,11 +62,28 @@ export const DEFAULT_TIMEOUTS: ConntrackTimeouts = {
   sctpHeartbeatSent: 30,
 };
 
+/** A state with a time-out of its own. */
+export type TimeoutName = keyof typeof DEFAULT_TIMEOUTS;
+/** Seconds by state; the names follow net.netfilter.nf_conntrack_*_timeout_*. */
+export type ConntrackTimeouts = Readonly<Record<TimeoutName, number>>;
+
 /** Length of a tick, the unit of deadlines: 2^31 of them are 6.8 years. */
 export const TICK_MS = 100;
 
 /** States of SCTP count from 0 of their own; their time-outs stand behind the others'. */
 const SCTP_TIMEOUTS = 16;
+/** Where time-outs are that are no state's. */
+export const RETRANS_TIMEOUT = 0;
+export const UNACKNOWLEDGED_TIMEOUT = 10;
+
+/** The time-outs in the order of {@link timeoutIndex}. */
+const ORDER: readonly (TimeoutName | undefined)[] = [
+  ...(["tcpMaxRetrans", "tcpSynSent", "tcpSynRecv", "tcpEstablished", "tcpFinWait", "tcpCloseWait"] as const),
+  ...(["tcpLastAck", "tcpTimeWait", "tcpClose", "tcpSynSent", "tcpUnacknowledged"] as const),
+  ...(["udp", "udpStream", "icmp", "generic", undefined, undefined] as const),
+  ...(["sctpClosed", "sctpCookieWait", "sctpCookieEchoed", "sctpEstablished"] as const),
+  ...(["sctpShutdownSent", "sctpShutdownRecd", "sctpShutdownAckSent", "sctpHeartbeatSent"] as const),
+];
 
 /** Where a state's time-out is in what {@link timeoutTicks} returns. */
 export function timeoutIndex(protocol: number, state: number): number {
@@ -99,32 +92,7 @@ export function timeoutIndex(protocol: number, state: number): number {
 
 /** Ticks by {@link timeoutIndex}. */
 export function timeoutTicks(timeouts: ConntrackTimeouts): Int32Array {
-  const seconds = [
-    0,
-    timeouts.tcpSynSent,
-    timeouts.tcpSynRecv,
-    timeouts.tcpEstablished,
-    timeouts.tcpFinWait,
-    timeouts.tcpCloseWait,
-    timeouts.tcpLastAck,
-    timeouts.tcpTimeWait,
-    timeouts.tcpClose,
-    timeouts.tcpSynSent,
-    timeouts.tcpUnacknowledged,
-    timeouts.udp,
-    timeouts.udpStream,
-    timeouts.icmp,
-    timeouts.generic,
-    0,
-    0,
-    timeouts.sctpClosed,
-    timeouts.sctpCookieWait,
-    timeouts.sctpCookieEchoed,
-    timeouts.sctpEstablished,
-    timeouts.sctpShutdownSent,
-    timeouts.sctpShutdownRecd,
-    timeouts.sctpShutdownAckSent,
-    timeouts.sctpHeartbeatSent,
-  ];
-  return Int32Array.from(seconds, (value) => Math.ceil((value * 1000) / TICK_MS));
+  const ticks = (name: TimeoutName | undefined) =>
+    name === undefined ? 0 : Math.ceil((timeouts[name] * 1000) / TICK_MS);
+  return Int32Array.from(ORDER, ticks);
 }
