@@ -12,6 +12,7 @@ import {
   type ServiceResolver,
   type TraceSink,
 } from "../datapath/index.js";
+import type { NetworkPolicies } from "../policy/index.js";
 import { parseIpv4, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
@@ -34,6 +35,8 @@ export interface DataplaneOptions {
   readonly overlaySocket: UdpSocket;
   readonly nodenetSocket: UdpSocket;
   readonly services: ServiceResolver;
+  /** Everything is allowed when missing. */
+  readonly policies?: NetworkPolicies;
   readonly trace: TraceSink;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
@@ -90,6 +93,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       scratchEnd: this.io.scratchEnd,
       sink: this,
       services: options.services,
+      policies: options.policies,
       trace: options.trace,
       random: Math.random,
       bridgeNetfilter: config.options.bridgeNetfilter,
@@ -139,14 +143,16 @@ export class Dataplane implements FrameSink, PodAttacher {
     const tap = openTap({ name: "eth0", netns: `/run/netns/${sandbox.netns}`, vnetHdr: true, persist: true });
     const port = this.io.addTap(tap);
     const name = `${sandbox.namespace}/${sandbox.name}`;
+    const ip = parseIpv4(sandbox.ip) ?? 0;
     this.#pods.set(sandbox.uid, { tap, port });
     this.#names.set(port, name);
+    this.#options.policies?.assign(sandbox.uid, ip);
     this.datapath.addPort({
       id: port,
       name,
       kind: PortKind.pod,
       mtuBytes: this.#mtuBytes,
-      ip: parseIpv4(sandbox.ip) ?? 0,
+      ip,
       mac: parseMac(sandbox.mac) ?? new Uint8Array(6),
     });
   }
@@ -156,6 +162,7 @@ export class Dataplane implements FrameSink, PodAttacher {
     if (!pod) return;
     this.#pods.delete(sandbox.uid);
     this.#names.delete(pod.port);
+    this.#options.policies?.assign(sandbox.uid, 0);
     this.datapath.removePort(pod.port);
     this.io.removePort(pod.port);
     pod.tap.close();

@@ -10,6 +10,7 @@ import { TunTapError, type UdpSocket } from "tun-tap-ts";
 import type { ConntrackCleaner, Datapath, NodeAddresses } from "../datapath/index.js";
 import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
+import { NetworkPolicies } from "../policy/index.js";
 import { connectStore, type Store } from "../store/index.js";
 import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
@@ -21,10 +22,14 @@ import { OwnedJournal } from "./owned.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
 import { SandboxStore } from "./pods/sandbox.js";
+import { PolicyWatch } from "./policyWatch.js";
 import { NodeProxy } from "./proxy/index.js";
 import { NodeRegistration, PUBLIC_IP_ANNOTATION } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
 import { TraceHub } from "./traceHub.js";
+
+/** How long pods of an earlier process wait for the policies to be known. */
+const POLICY_WAIT_MS = 2000;
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
 
@@ -70,6 +75,7 @@ class NodeProcess implements RunningNode {
   readonly #overlay: Overlay;
   readonly #journal: OwnedJournal;
   readonly #parts: NodeParts;
+  readonly #policies: NetworkPolicies;
   readonly #stops: (() => void)[] = [];
   #server: Server | undefined;
   #dataplane: Dataplane | undefined;
@@ -83,6 +89,10 @@ class NodeProcess implements RunningNode {
     this.#parts = { trace: this.#trace, status: () => this.#status() };
     this.#store = connectStore({ endpoints: [...config.store] });
     this.#client = apiClient(config);
+    this.#policies = new NetworkPolicies({
+      nodeName: config.name,
+      onInvalid: (what) => log("warn", what),
+    });
     this.#overlay = new Overlay({
       store: this.#store,
       prefix: config.flannelPrefix,
@@ -164,6 +174,7 @@ class NodeProcess implements RunningNode {
       overlaySocket,
       nodenetSocket,
       services: this.#proxy.proxier,
+      policies: this.#policies,
       trace: this.#trace,
       log: this.#log,
     });
@@ -226,7 +237,23 @@ class NodeProcess implements RunningNode {
       log: this.#log,
     });
     this.#parts.kubelet = kubelet;
+    const policyWatch = new PolicyWatch(this.#client, this.#policies, config.name);
+    let hasAdopted = false;
+    const changed = (act: (pod: Pod) => void) => (pod: Pod) => {
+      act(pod);
+      if (hasAdopted) kubelet.reconcile(pod.metadata?.uid ?? "");
+    };
+    const upsert = changed((pod) => this.#policies.onPodUpsert(pod));
+    pods.start({
+      onAdd: upsert,
+      onUpdate: upsert,
+      onDelete: changed((pod) => this.#policies.onPodDelete(pod)),
+    });
+    policyWatch.start();
+    // Pods that run on are not let loose before the policies are known, unless the API is away.
+    await atMost(POLICY_WAIT_MS, Promise.all([pods.synced, policyWatch.synced]));
     await kubelet.adoptSandboxes();
+    hasAdopted = true;
     proxy.start(nodeNetnsPath(config));
     const registration = new NodeRegistration(
       config,
@@ -235,12 +262,11 @@ class NodeProcess implements RunningNode {
     );
     registration.start();
     const nodes = this.#followNodes(dataplane);
-    const changed = (pod: Pod) => kubelet.reconcile(pod.metadata?.uid ?? "");
-    pods.start({ onAdd: changed, onUpdate: changed, onDelete: changed });
     this.#stops.push(
       () => proxy.stop(),
       () => registration.stop(),
       () => nodes.stop(),
+      () => policyWatch.stop(),
       () => pods.stop(),
       () => kubelet.stop(),
     );
@@ -286,6 +312,7 @@ class NodeProcess implements RunningNode {
       ...(this.#proxy
         ? { services: this.#proxy.proxier.describe(), proxy: this.#proxy.proxier.metrics() }
         : {}),
+      policies: this.#policies.status(),
       pods: this.#parts.kubelet?.podCount ?? 0,
       memory: { rssBytes: memory.rss, heapUsedBytes: memory.heapUsed },
       uptimeSeconds: Math.round(process.uptime()),
@@ -293,6 +320,13 @@ class NodeProcess implements RunningNode {
       dir,
     };
   }
+}
+
+/** Waits until it is done, or the time is over. */
+async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
 }
 
 function apiClient(config: NodeConfig): KubeClient {

@@ -4,7 +4,7 @@ import type { PolicyDecision, PolicyQuery, PolicyResolver } from "../datapath/in
 import type { CompiledRule, Direction, Isolation } from "./isolation.js";
 import { permits } from "./isolation.js";
 import { PeerSets } from "./peer-sets.js";
-import { type Pod, type PodFacts, PodIndex, readPod, sameFacts } from "./pods.js";
+import { type Pod, type PodFacts, PodIndex, readPod, sameFacts, uidOf } from "./pods.js";
 import { type Policy, type Rule, readPolicy } from "./policy.js";
 import { asRecord, asString, type InvalidHandler, keyOf } from "./read.js";
 import { selects } from "./selector.js";
@@ -34,7 +34,7 @@ export class NetworkPolicies implements PolicyResolver {
   readonly #pods = new PodIndex();
   readonly #peers = new PeerSets(this.#pods);
   readonly #policies = new Map<string, CompiledPolicy>();
-  /** Addresses of pods of this node that the API may not know yet, by `namespace/name`. */
+  /** Addresses of pods of this node that the API may not know yet, by uid. */
   readonly #assigned = new Map<string, number>();
   #synced = false;
   /** Pods of the node with an isolation. */
@@ -75,11 +75,11 @@ export class NetworkPolicies implements PolicyResolver {
   onPodUpsert(object: PodObject): void {
     const facts = readPod(object, this.#options.nodeName);
     if (facts === undefined) this.onPodDelete(object);
-    else this.#put({ ...facts, ip: this.#assigned.get(facts.key) ?? facts.ip });
+    else this.#put({ ...facts, ip: this.#assigned.get(facts.uid) ?? facts.ip });
   }
 
-  onPodDelete({ metadata }: PodObject): void {
-    const pod = this.#pods.get(keyOf(metadata) ?? "");
+  onPodDelete(object: PodObject): void {
+    const pod = this.#pods.get(uidOf(object));
     if (pod === undefined) return;
     this.#pods.remove(pod);
     if (pod.ingress !== undefined || pod.egress !== undefined) this.#isolated--;
@@ -96,11 +96,10 @@ export class NetworkPolicies implements PolicyResolver {
   }
 
   /** A pod of this node is given an address, before it can send and before the API knows; `ip` 0 takes it away. */
-  assign(namespace: string, name: string, ip: number): void {
-    const key = `${namespace}/${name}`;
-    if (ip === 0) this.#assigned.delete(key);
-    else this.#assigned.set(key, ip | 0);
-    const pod = this.#pods.get(key);
+  assign(uid: string, ip: number): void {
+    if (ip === 0) this.#assigned.delete(uid);
+    else this.#assigned.set(uid, ip | 0);
+    const pod = this.#pods.get(uid);
     if (pod !== undefined) this.#put({ ...pod, ip: ip | 0 });
   }
 
@@ -150,7 +149,7 @@ export class NetworkPolicies implements PolicyResolver {
   }
 
   #put(facts: PodFacts): void {
-    const before = this.#pods.get(facts.key);
+    const before = this.#pods.get(facts.uid);
     if (before !== undefined && sameFacts(before, facts)) return;
     if (before?.ingress !== undefined || before?.egress !== undefined) this.#isolated--;
     const pod = this.#pods.put(facts);

@@ -1,4 +1,4 @@
-/** The pods of the cluster as far as policies need them, by name, by address and by namespace. */
+/** The pods of the cluster as far as policies need them, by uid, by address and by namespace. */
 import type { Pod as PodObject } from "kubernetes-types/core/v1.d.ts";
 import { parseIpv4 } from "../wire/index.js";
 import type { Isolation } from "./isolation.js";
@@ -13,6 +13,8 @@ export interface NamedPort {
 
 /** What an API object says of a pod. */
 export interface PodFacts {
+  /** What tells it from an earlier pod of the same name. */
+  readonly uid: string;
   /** `namespace/name`. */
   readonly key: string;
   readonly namespace: string;
@@ -43,6 +45,7 @@ export function readPod(object: PodObject, nodeName: string): PodFacts | undefin
   if (key === undefined || spec.hostNetwork === true) return undefined;
   if (status.phase === "Succeeded" || status.phase === "Failed") return undefined;
   return {
+    uid: uidOf(object),
     key,
     namespace: key.slice(0, key.indexOf("/")),
     labels: asRecord(asRecord(object.metadata).labels),
@@ -50,6 +53,11 @@ export function readPod(object: PodObject, nodeName: string): PodFacts | undefin
     isLocal: spec.nodeName === nodeName,
     ports: [...asArray(spec.initContainers), ...asArray(spec.containers)].flatMap(namedPorts),
   };
+}
+
+/** A pod without a uid, as in tests, is known by its name. */
+export function uidOf({ metadata }: PodObject): string {
+  return asString(asRecord(metadata).uid) || (keyOf(metadata) ?? "");
 }
 
 function namedPorts(container: unknown): NamedPort[] {
@@ -70,7 +78,7 @@ export function sameFacts(a: PodFacts, b: PodFacts): boolean {
 }
 
 export class PodIndex {
-  readonly #byKey = new Map<string, Pod>();
+  readonly #byUid = new Map<string, Pod>();
   /** Keys are signed: a Map finds 32-bit integers without boxing them. */
   readonly #byIp = new Map<number, Pod>();
   readonly #byNamespace = new Map<string, Set<Pod>>();
@@ -78,11 +86,11 @@ export class PodIndex {
   #nextId = 0;
 
   get size(): number {
-    return this.#byKey.size;
+    return this.#byUid.size;
   }
 
-  get(key: string): Pod | undefined {
-    return this.#byKey.get(key);
+  get(uid: string): Pod | undefined {
+    return this.#byUid.get(uid);
   }
 
   /** The pod with this address. */
@@ -95,16 +103,16 @@ export class PodIndex {
   }
 
   all(): Iterable<Pod> {
-    return this.#byKey.values();
+    return this.#byUid.values();
   }
 
   /** Adds a pod, or replaces what is known of it. It has no isolation yet. */
   put(facts: PodFacts): Pod {
-    const before = this.#byKey.get(facts.key);
+    const before = this.#byUid.get(facts.uid);
     const id = before?.id ?? this.#freeIds.pop() ?? this.#nextId++;
     if (before !== undefined) this.#unlink(before);
     const pod: Pod = { ...facts, id, ingress: undefined, egress: undefined };
-    this.#byKey.set(pod.key, pod);
+    this.#byUid.set(pod.uid, pod);
     // An address that changes hands belongs to whom it was given last.
     if (pod.ip !== 0) this.#byIp.set(pod.ip, pod);
     const namespace = this.#byNamespace.get(pod.namespace) ?? new Set();
@@ -114,7 +122,7 @@ export class PodIndex {
 
   remove(pod: Pod): void {
     this.#unlink(pod);
-    this.#byKey.delete(pod.key);
+    this.#byUid.delete(pod.uid);
     this.#freeIds.push(pod.id);
   }
 

@@ -299,6 +299,21 @@ describe("changes", () => {
     expect(f.ask("172.16.1.12", "x/a:80")).toBe("allowed");
   });
 
+  it("a pod of the same name is another pod: the old one's end comes late and means the old one", () => {
+    apply(ingress([{ podSelector: {} }]));
+    const withUid = (uid: string, address: string) => {
+      const object = pod("x/b", address);
+      return { ...object, metadata: { ...object.metadata, uid } };
+    };
+    f.policies.onPodDelete(pod("x/b", "172.16.1.11"));
+    f.policies.onPodUpsert(withUid("1", "172.16.2.50"));
+    f.policies.onPodUpsert(withUid("2", "172.16.1.51"));
+    f.policies.onPodUpsert(withUid("1", "172.16.2.50"));
+    f.policies.onPodDelete(withUid("1", "172.16.2.50"));
+    expect(f.ask("172.16.1.51", "x/a:80")).toBe("allowed");
+    expect(f.ask("172.16.2.50", "x/a:80")).toBe("ingress:x/p");
+  });
+
   it("a pod that no rule is about changes nothing", () => {
     apply(fromRed);
     expect(turns(() => f.put("y/d", "172.16.2.24", { node: "node-2" }))).toBe(false);
@@ -307,10 +322,10 @@ describe("changes", () => {
 
   it("an isolated pod's address counts from when its device is there, before the API knows it", () => {
     apply(policy("x/deny", {}));
-    f.policies.assign("x", "new", 0xac100163);
+    f.policies.assign("x/new", 0xac100163);
     f.policies.onPodUpsert(pod("x/new", undefined, { labels: {} }));
     expect(f.ask("y/a", "172.16.1.99:80")).toBe("ingress:x/deny");
-    f.policies.assign("x", "new", 0);
+    f.policies.assign("x/new", 0);
     expect(f.ask("y/a", "172.16.1.99:80")).toBe("allowed");
   });
 

@@ -27,15 +27,26 @@ export class Informer<T extends KubeObject> {
   readonly #client: KubeClient;
   readonly #resource: ResourceName;
   readonly #options: InformerOptions;
+  readonly #keep: (object: T) => T;
   readonly #stop = new AbortController();
   #handlers: InformerHandlers<T> = {};
   #objects = new Map<string, T>();
   #setSynced: () => void = () => {};
 
-  constructor(client: KubeClient, resource: ResourceName, options: InformerOptions = {}) {
+  /**
+   * `keep` makes of each object what is to be kept of it, to save memory (client-go's SetTransform): at least name,
+   * namespace, uid and resourceVersion. Handlers get that.
+   */
+  constructor(
+    client: KubeClient,
+    resource: ResourceName,
+    options: InformerOptions = {},
+    keep: (object: T) => T = (object) => object,
+  ) {
     this.#client = client;
     this.#resource = resource;
     this.#options = options;
+    this.#keep = keep;
     this.synced = new Promise((resolve) => {
       this.#setSynced = resolve;
     });
@@ -81,7 +92,7 @@ export class Informer<T extends KubeObject> {
     if (this.#stop.signal.aborted) return "";
     const found = new Map(list.items.map((object) => [keyOf(object), object]));
     for (const [key, object] of this.#objects) if (!found.has(key)) this.#remove(key, object);
-    for (const object of found.values()) this.#put(object);
+    for (const object of found.values()) this.#put(this.#keep(object));
     this.#setSynced();
     return list.metadata.resourceVersion ?? "";
   }
@@ -113,8 +124,9 @@ export class Informer<T extends KubeObject> {
 
   #apply(event: Exclude<WatchEvent<T>, { type: "ERROR" }>): void {
     if (event.type === "BOOKMARK") return;
-    if (event.type === "DELETED") this.#remove(keyOf(event.object), event.object);
-    else this.#put(event.object);
+    const object = this.#keep(event.object);
+    if (event.type === "DELETED") this.#remove(keyOf(object), object);
+    else this.#put(object);
   }
 
   #put(object: T): void {
