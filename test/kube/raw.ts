@@ -29,6 +29,7 @@ export async function sendRaw(
   for await (const chunk of response) answer += chunk;
   const isDocument =
     response.headers["content-type"]?.startsWith("application/json") &&
+    answer !== "" &&
     answer.indexOf("\n") === answer.length - 1;
   const json = isDocument ? JSON.parse(answer) : {};
   return { code: response.statusCode, headers: response.headers, text: answer, json };

@@ -2,6 +2,8 @@
 import { RESOURCES, type ResourceInfo } from "../resources.js";
 
 const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const PROXIED: readonly string[] = ["pods", "services"];
+const PROXY_VERBS = ["create", "delete", "get", "patch", "update"];
 const SUBRESOURCE_VERBS = ["get", "patch", "update"];
 
 const GROUPS = [...new Set(RESOURCES.map((info) => info.group))].filter((group) => group !== "");
@@ -48,6 +50,16 @@ function resourceList(group: string, version: string): object {
   return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources: infos.flatMap(apiResources) };
 }
 
+function proxyResource({ name, namespaced, kind }: ResourceInfo): object {
+  return {
+    name: `${name}/proxy`,
+    singularName: "",
+    namespaced,
+    kind: `${kind}ProxyOptions`,
+    verbs: PROXY_VERBS,
+  };
+}
+
 function apiResources(info: ResourceInfo): object[] {
   const { name, singular: singularName, namespaced, kind, shortNames, categories } = info;
   const main = {
@@ -67,5 +79,5 @@ function apiResources(info: ResourceInfo): object[] {
     verbs: SUBRESOURCE_VERBS,
     ...(subresource === "scale" ? { group: "autoscaling", version: "v1" } : {}),
   }));
-  return [main, ...others];
+  return [main, ...others, ...(PROXIED.includes(name) ? [proxyResource(info)] : [])];
 }

@@ -4,6 +4,7 @@ import { LocalKubeClient } from "../client/local.js";
 import { type BackendOptions, startBackend } from "../registry/index.js";
 import type { KubeClient } from "../types.js";
 import { addressOf, closeServer, listen } from "./listen.js";
+import type { ProxyConnect } from "./proxy/index.js";
 import { type ExtraRoutes, requestHandler } from "./server.js";
 
 export interface ApiServerOptions extends BackendOptions {
@@ -19,6 +20,8 @@ export interface ApiServerOptions extends BackendOptions {
   readonly token?: string;
   /** Asked first about each request, after the token has been checked; true when it has taken the request. */
   readonly extraRoutes?: ExtraRoutes;
+  /** How `/proxy` reaches pods; as this machine does when missing. */
+  readonly proxyConnect?: ProxyConnect;
 }
 
 export interface ApiServer {
@@ -33,12 +36,12 @@ export interface ApiServer {
 /** @throws Error when a place is taken, a TCP port is wanted without a token, or the store does not answer */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { socketPath, host = "127.0.0.1", port } = options.listen ?? {};
-  const { token, extraRoutes, log = () => {} } = options;
+  const { token, extraRoutes, proxyConnect, log = () => {} } = options;
   if (port !== undefined && !token)
     throw new Error("the API server's TCP port needs a token: set one, or use the Unix socket");
   const backend = await startBackend(options);
   const servers: Server[] = [];
-  const handlerOptions = { backend, extraRoutes, log };
+  const handlerOptions = { backend, extraRoutes, proxyConnect, log };
   const close = async () => {
     // Watches end first, so that their responses end in order.
     await backend.close();

@@ -7,6 +7,7 @@ import { failure, internalError, methodNotAllowed, noSuchPath } from "../status.
 import { StatusError } from "../types.js";
 import { discoveryDocument, VERSION } from "./discovery.js";
 import { type Answer, handle } from "./handlers.js";
+import { type ProxyConnect, proxyPath, serveProxy } from "./proxy/index.js";
 import { pathParts, resourceRoute } from "./route.js";
 
 /** Answers a request of a path that is not the API's own; false when it is none of its paths either. */
@@ -19,6 +20,7 @@ export type ExtraRoutes = (
 export interface HandlerOptions {
   readonly backend: Backend;
   readonly extraRoutes?: ExtraRoutes | undefined;
+  readonly proxyConnect?: ProxyConnect | undefined;
   /** What requests must bear; without it they need nothing. */
   readonly token?: string | undefined;
   readonly log: (level: "error", message: string) => void;
@@ -42,7 +44,7 @@ export function requestHandler(
 }
 
 async function dispatch(
-  { backend, extraRoutes }: HandlerOptions,
+  { backend, extraRoutes, proxyConnect }: HandlerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<Answer | undefined> {
@@ -51,6 +53,11 @@ async function dispatch(
     : undefined;
   if (url === undefined) throw noSuchPath();
   if (await extraRoutes?.(request, response, url)) return undefined;
+  const proxied = proxyPath(url.pathname);
+  if (proxied) {
+    await serveProxy(backend.registry, proxied, request, response, url.search, proxyConnect);
+    return undefined;
+  }
   const parts = pathParts(url.pathname);
   if (parts === undefined) throw noSuchPath();
   const route = resourceRoute(parts);
