@@ -17,6 +17,7 @@ import { parseIpv4, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
 import { type PodAttacher, podMac, type SandboxRecord } from "./pods/sandbox.js";
+import { CONNTRACK_TIMEOUTS } from "./proxy/options.js";
 
 /** IPv4 and UDP header of the overlay's datagrams (flannel's udp backend). */
 const UDP_OVERHEAD_BYTES = 28;
@@ -99,7 +100,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       bridgeNetfilter: config.options.bridgeNetfilter,
       ipMasq: config.options.ipMasq,
       conntrackMax: config.conntrack?.max,
-      conntrackTimeouts: config.conntrack?.timeoutSeconds,
+      conntrackTimeouts: { ...CONNTRACK_TIMEOUTS, ...config.conntrack?.timeoutSeconds },
       conntrackTcp: { tcpBeLiberal: config.conntrack?.tcpBeLiberal },
       bridgeMac: macOf(options.bridgeIp),
       hostPortMac: macOf(config.nodeIp),

@@ -2,6 +2,7 @@
  * A lab for tests of Services: servers and clients as pods on chosen nodes, objects made over the API, questions asked with
  * real sockets from pods, nodes and the host.
  */
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -270,6 +271,17 @@ export class ServiceLab {
     );
   }
 
+  /** Starts a program in a place; it is the test's to end. */
+  async spawn(place: string, ...words: string[]): Promise<Spawned> {
+    const [program = "", ...args] = [...(await this.#enter(place)), ...words];
+    return new Spawned(spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] }));
+  }
+
+  /** A node's connections from an address. */
+  conntrack(node: string, src: string): Promise<{ state?: string; timeoutSeconds: number }[]> {
+    return getJson(this.paths.node(node).socket, `/conntrack?src=${src}`);
+  }
+
   /** Waits until it holds. */
   async until(what: string, holds: () => Promise<boolean>): Promise<void> {
     await eventually(what, holds, (value) => value);
@@ -287,6 +299,29 @@ export class ServiceLab {
     );
     this.#enters.set(place, enter);
     return enter;
+  }
+}
+
+/** A program that runs while the test goes on. */
+export class Spawned {
+  #output = "";
+
+  constructor(private readonly child: ChildProcess) {
+    child.stdout?.on("data", (chunk) => {
+      this.#output += String(chunk);
+    });
+  }
+
+  async says(words: string): Promise<void> {
+    await eventually(
+      words,
+      async () => this.#output,
+      (output) => output.includes(words),
+    );
+  }
+
+  kill(): void {
+    this.child.kill("SIGKILL");
   }
 }
 

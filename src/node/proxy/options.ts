@@ -7,6 +7,9 @@ import type { NodeConfig } from "../config.js";
 /** Where a node is, for endpoints that are meant for some zones only. */
 export const ZONE_LABEL = "topology.kubernetes.io/zone";
 
+/** What kube-proxy sets in the kernel at its start where Linux has 432,000 and 60 (KubeProxyConntrackConfiguration). */
+export const CONNTRACK_TIMEOUTS = { tcpEstablished: 86_400, tcpCloseWait: 3600 } as const;
+
 export function proxierOptions(
   { name, labels, proxy }: NodeConfig,
   addresses: NodeAddresses,

@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type ProcessRef, readPidFile } from "../../src/cluster/pidfile.js";
+import type { Node, Service } from "../../src/kube/index.js";
+import { NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
+
+/** Services while endpoints, proxies and the API come and go (upstream service.go, conntrack.go, kube_proxy.go, topology_hints.go). */
+const lab = new ServiceLab("svcft");
+const HTTP = [{ name: "http", port: 80, targetPort: 8080 }];
+const UDP = [{ name: "udp", port: 80, targetPort: 8080, protocol: "UDP" }];
+const WEB = { app: "web" };
+const url = (address: string, port = 80, path = "hostname") => `http://${address}:${port}/${path}`;
+const clusterIp = ({ spec }: Service) => spec?.clusterIP ?? "";
+const nodePort = ({ spec }: Service) => spec?.ports?.[0]?.nodePort ?? 0;
+const distinct = (answers: readonly string[]) => [...new Set(answers)].sort();
+
+beforeAll(async () => {
+  await lab.up();
+  const webs = NODES.map((node, index) => [`web-${index + 1}`, node, WEB] as const);
+  const clients = NODES.map((node, index) => [`client-${index + 1}`, node, {}] as const);
+  await Promise.all([...webs, ...clients].map(([name, node, labels]) => lab.pod(name, { node, labels })));
+  await lab.ready(...[...webs, ...clients].map(([name]) => name));
+});
+afterAll(() => lab.down());
+
+describe("[sig-network] Conntrack", () => {
+  const SOURCE_PORT = 20_000;
+
+  /** The client asks from one socket address all the time; the server pod is replaced by one on the same node as the client. */
+  async function cycle(
+    name: string,
+    type: string,
+    target: (service: Service) => readonly [string, number],
+  ): Promise<void> {
+    const labels = { app: name };
+    const service = await lab.service(name, { type, selector: labels, ports: UDP });
+    const ask = async () => (await lab.udp("client-1", ...target(service), { sourcePort: SOURCE_PORT }))[0];
+    await lab.pod(`${name}-1`, { node: "node-2", labels });
+    await lab.until("the first pod answers", async () => (await ask()) === `${name}-1`);
+    await lab.pod(`${name}-2`, { node: "node-1", labels });
+    await lab.ready(`${name}-2`);
+    // The flow stays where it is, for that endpoint lives.
+    expect(await ask()).toBe(`${name}-1`);
+    await lab.remove("pods", `${name}-1`);
+    await lab.until("the second pod answers", async () => (await ask()) === `${name}-2`);
+    await lab.remove("pods", `${name}-2`);
+    await lab.remove("services", name);
+  }
+
+  it("should be able to preserve UDP traffic when server pod cycles for a ClusterIP service", () =>
+    cycle("cycle-ip", "ClusterIP", (service) => [clusterIp(service), 80]));
+
+  it("should be able to preserve UDP traffic when server pod cycles for a NodePort service", () =>
+    cycle("cycle-np", "NodePort", (service) => [NODE_IPS[0], nodePort(service)]));
+
+  it("should be able to preserve UDP traffic when initial unready endpoints get ready", async () => {
+    const service = await lab.service("late", { type: "NodePort", selector: { app: "late" }, ports: UDP });
+    const ask = async () =>
+      (await lab.udp("client-1", NODE_IPS[0], nodePort(service), { sourcePort: SOURCE_PORT + 1 }))[0];
+    await lab.until("nobody is there", async () => (await ask()) === "refused");
+    await lab.pod("late", { node: "node-2", labels: { app: "late" } });
+    await lab.until("the pod answers", async () => (await ask()) === "late");
+    await lab.remove("pods", "late");
+    await lab.remove("services", "late");
+  });
+});
+
+describe("[sig-network] KubeProxy", () => {
+  it("should set TCP CLOSE_WAIT timeout [Privileged]", async () => {
+    // The server never closes; the client does, and is gone.
+    const keep =
+      "require('net').createServer({ allowHalfOpen: true }, () => {}).listen(9000, () => console.log('ready'))";
+    const server = await lab.spawn("web-2", process.execPath, "-e", keep);
+    await server.says("ready");
+    const leave = `const s = require('net').connect(9000, '${await lab.podIp("web-2")}', () => s.end()); setTimeout(() => process.exit(), 500)`;
+    await lab.run("client-1", process.execPath, "-e", leave);
+    const entries = await lab.conntrack("node-1", await lab.podIp("client-1"));
+    const entry = entries.find(({ state }) => state === "CLOSE_WAIT");
+    // An hour, as kube-proxy sets it (KubeProxyConntrackConfiguration), where Linux has a minute.
+    expect(entry?.timeoutSeconds).toBeGreaterThan(3500);
+    expect(entry?.timeoutSeconds).toBeLessThanOrEqual(3600);
+    server.kill();
+  });
+});
+
+describe("[sig-network] Networking", () => {
+  it("should check kube-proxy urls", async () => {
+    for (const [place, address] of [
+      ["node-1", "127.0.0.1"],
+      ["client-2", NODE_IPS[0]],
+      ["host", NODE_IPS[2]],
+    ] as const) {
+      expect((await lab.ask(place, url(address, 10_256, "healthz")))[0]).toContain('"nodeEligible":true');
+      expect((await lab.ask(place, url(address, 10_249, "proxyMode")))[0]).toBe("podwire");
+      const metrics = (await lab.ask(place, url(address, 10_249, "metrics"))).join("\n");
+      expect(metrics).toMatch(/^kubeproxy_sync_proxy_rules_duration_seconds_count [1-9]/m);
+      expect(metrics).toMatch(/^kubeproxy_proxy_healthz_total\{code="200"\} [1-9]/m);
+    }
+  });
+});
+
+describe("[sig-network] Services", () => {
+  /** Kills a process, and waits until another has taken its place. */
+  async function restart(pidFile: string): Promise<void> {
+    const before = readPidFile(pidFile) as ProcessRef;
+    process.kill(before.pid, "SIGKILL");
+    await lab.until("it runs again", async () => (readPidFile(pidFile)?.pid ?? before.pid) !== before.pid);
+  }
+
+  /** A Service that was there before answers from every client, and so does one that is made afterwards. */
+  async function survives(fault: () => Promise<void>): Promise<void> {
+    const before = await lab.service("before", { selector: WEB, ports: HTTP });
+    await lab.becomes("client-1", url(clusterIp(before)), /^web-/);
+    await fault();
+    await lab.until("the API answers", async () => {
+      await lab.client.list("services");
+      return true;
+    });
+    const after = await lab.service("after", { selector: WEB, ports: HTTP });
+    for (const client of ["client-1", "client-2", "client-3"])
+      for (const service of [before, after]) await lab.becomes(client, url(clusterIp(service)), /^web-/);
+    await lab.remove("services", "before", "after");
+  }
+
+  it("should work after restarting kube-proxy [Disruptive]", () =>
+    survives(() => restart(lab.paths.node("node-1").pid)));
+
+  it("should work after restarting apiserver [Disruptive]", () =>
+    survives(() => restart(lab.paths.clusterPid)));
+});
+
+describe("zones", () => {
+  it("[sig-network] Traffic Distribution should route traffic to an endpoint in the same zone when using PreferClose", async () => {
+    const service = await lab.service("close", {
+      selector: WEB,
+      ports: HTTP,
+      trafficDistribution: "PreferClose",
+    });
+    const ask = async (client: string) => distinct(await lab.ask(client, url(clusterIp(service)), 6));
+    await lab.becomes("client-1", url(clusterIp(service)), "web-1");
+    expect(await ask("client-1")).toEqual(["web-1"]);
+    for (const client of ["client-2", "client-3"]) expect(await ask(client)).toEqual(["web-2", "web-3"]);
+    // A zone without endpoints uses all of them; the node's label may change while it runs.
+    await lab.edit<Node>("nodes", "node-1", ({ metadata }) =>
+      Object.assign(metadata?.labels ?? {}, { "topology.kubernetes.io/zone": "c" }),
+    );
+    await lab.until("all endpoints are used", async () => (await ask("client-1")).length === 3);
+    await lab.edit<Node>("nodes", "node-1", ({ metadata }) =>
+      Object.assign(metadata?.labels ?? {}, { "topology.kubernetes.io/zone": "a" }),
+    );
+    await lab.until("the own zone again", async () => (await ask("client-1")).join() === "web-1");
+    await lab.remove("services", "close");
+  });
+});
