@@ -38,25 +38,25 @@ const udp = createSocket("udp4").on("message", (message, from) => udp.send("pod=
 udp.bind(8080);
 `;
 
-/** Sends datagrams from one socket, each after the answer to the one before; prints what came, or why nothing did. */
+/**
+ * Sends datagrams, each after the answer to the one before, all from the given port or each from a new one; prints what came,
+ * or why nothing did.
+ */
 const UDP_ASK = `
 const { createSocket } = require("node:dgram");
 const [ip, port, source, count, timeoutMs] = process.argv.slice(1);
-const socket = createSocket("udp4");
-let left = Number(count), timer;
-const next = (answer) => {
-  clearTimeout(timer);
-  console.log(answer);
-  if (--left <= 0) return socket.close();
-  ask();
-};
-const ask = () => {
-  timer = setTimeout(() => next("timeout"), Number(timeoutMs));
-  socket.send("hello");
-};
-socket.on("message", (message) => next(/pod=(\\S+)/.exec(String(message))?.[1] ?? "?"));
-socket.on("error", (error) => next(error.code === "ECONNREFUSED" ? "refused" : error.code));
-socket.bind(Number(source), () => socket.connect(Number(port), ip, ask));
+const ask = () => new Promise((resolve) => {
+  const socket = createSocket("udp4");
+  const timer = setTimeout(() => end("timeout"), Number(timeoutMs));
+  const end = (answer) => {
+    clearTimeout(timer);
+    socket.close(() => resolve(answer));
+  };
+  socket.once("message", (message) => end(/pod=(\\S+)/.exec(String(message))?.[1] ?? "?"));
+  socket.once("error", (error) => end(error.code === "ECONNREFUSED" ? "refused" : error.code));
+  socket.bind(Number(source), () => socket.connect(Number(port), ip, () => socket.send("hello")));
+});
+(async () => { for (let left = Number(count); left > 0; left--) console.log(await ask()); })();
 `;
 
 /** Why curl got no answer, by its exit code: what the user of a Service sees. */
@@ -249,7 +249,7 @@ export class ServiceLab {
     return code === 0 ? answers : [...answers, CURL_FAILURES[code] ?? "?"];
   }
 
-  /** Names of the pods that answered datagrams from one socket, or `refused` or `timeout`. */
+  /** Names of the pods that answered datagrams, or `refused` or `timeout`; without a source port each has its own. */
   async udp(
     place: string,
     ip: string,
