@@ -3,8 +3,8 @@ import type { Service } from "../../src/kube/index.js";
 import { HOST_IP, NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
 
 /**
- * Services of type LoadBalancer (upstream test/e2e/network/loadbalancer.go). The test is the load balancer's controller: it
- * writes the address to the Service's status; the host is the network outside.
+ * Services of type LoadBalancer (upstream test/e2e/network/loadbalancer.go): they get their address from the topology's pool,
+ * of which there is one, and the host is the network outside.
  */
 const lab = new ServiceLab("svclb");
 const VIP = "10.9.0.1";
@@ -17,7 +17,7 @@ const distinct = (answers: readonly string[]) => [...new Set(answers)].sort();
 const nodePort = ({ spec }: Service) => spec?.ports?.[0]?.nodePort ?? 0;
 
 beforeAll(async () => {
-  await lab.up();
+  await lab.up(`network: { loadBalancerPool: [${VIP}] }`);
   await Promise.all([
     ...SERVERS.map((name, index) =>
       lab.pod(name, { node: NODES[index] ?? "", labels: { ...WEB, name, many: "1" } }),
@@ -29,10 +29,11 @@ beforeAll(async () => {
 });
 afterAll(() => lab.down());
 
-/** Gives the Service its address, as a load balancer's controller does. */
+/** The Service when it has the address of the pool. */
 async function balance(name: string): Promise<Service> {
-  const status = { loadBalancer: { ingress: [{ ip: VIP }] } };
-  return lab.edit<Service>("services", name, (service) => Object.assign(service, { status }), "status");
+  const get = () => lab.client.get<Service>("services", "default", name);
+  await lab.until("an address", async () => (await get()).status?.loadBalancer?.ingress?.[0]?.ip === VIP);
+  return get();
 }
 
 /** Makes a Service of type LoadBalancer for one test. */
