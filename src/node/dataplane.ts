@@ -16,12 +16,15 @@ import type { NetworkPolicies } from "../policy/index.js";
 import { parseIpv4, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
+import { LoopLag, type LoopLagReport } from "./loopLag.js";
 import { type PodAttacher, podMac, type SandboxRecord } from "./pods/sandbox.js";
 import { CONNTRACK_TIMEOUTS } from "./proxy/options.js";
 
 /** IPv4 and UDP header of the overlay's datagrams (flannel's udp backend). */
 const UDP_OVERHEAD_BYTES = 28;
 const TICK_MS = 1000;
+/** While there is little to do, packets go ahead of what else runs on the machine, as the kernel's own do. */
+const NICENESS = -15;
 /** Socket buffers of the overlay: a burst of super-packets fits. */
 const SOCKET_BUFFER_BYTES = 8 << 20;
 /** MAC of the node's end of the host TAP, as of the bridge: 02:42 and the address. */
@@ -73,6 +76,7 @@ export class Dataplane implements FrameSink, PodAttacher {
   readonly #mtuBytes: number;
   readonly #pods = new Map<string, PodPort>();
   readonly #names = new Map<number, string>();
+  readonly #lag = new LoopLag();
   #queued = 0;
   #timer: NodeJS.Timeout | undefined;
   #hostTap: TapDevice | undefined;
@@ -85,6 +89,7 @@ export class Dataplane implements FrameSink, PodAttacher {
     this.io = new PacketIo({
       onBatch: (frames) => this.#onBatch(frames),
       onPortError: (port, error) => this.#portGone(port, error.message),
+      niceness: NICENESS,
     });
     this.datapath = new Datapath({
       name: config.name,
@@ -169,6 +174,11 @@ export class Dataplane implements FrameSink, PodAttacher {
     pod.tap.close();
   }
 
+  /** How late the event loop was in the last minute: what a packet may have waited for JavaScript. */
+  eventLoopLag(): LoopLagReport {
+    return this.#lag.report();
+  }
+
   /** Counters of each port by its name. */
   portStats(): Record<string, ReturnType<PacketIo["ioStats"]>> {
     return Object.fromEntries([...this.#names].map(([port, name]) => [name, this.io.ioStats(port)]));
@@ -176,6 +186,7 @@ export class Dataplane implements FrameSink, PodAttacher {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#lag.close();
     this.io.close();
     for (const { tap } of this.#pods.values()) tap.close();
     this.#hostTap?.close();

@@ -307,7 +307,11 @@ class NodeProcess implements RunningNode {
       phase: this.#phase,
       overlay: this.#overlay.status(),
       ...(this.#dataplane
-        ? { ports: this.#dataplane.portStats(), datapath: datapathStatus(this.#dataplane.datapath) }
+        ? {
+            ports: this.#dataplane.portStats(),
+            eventLoop: this.#dataplane.eventLoopLag(),
+            datapath: datapathStatus(this.#dataplane.datapath),
+          }
         : {}),
       ...(this.#proxy
         ? { services: this.#proxy.proxier.describe(), proxy: this.#proxy.proxier.metrics() }

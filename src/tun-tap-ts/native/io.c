@@ -1,12 +1,19 @@
 #include "io.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 64
+/* A batch of this size is bulk; after so long without one there is little to do. */
+#define BUSY_FRAMES 32
+#define BUSY_BYTES (48 << 10)
+#define CALM_MS 50
 
 void io_push(struct io *io, uint32_t port, uint32_t length, uint32_t peer, uint16_t peer_port) {
   int32_t *e = io->rx + (size_t)STRIDE * io->rx_count++;
@@ -29,9 +36,51 @@ void io_grow(struct io *io, uint32_t length) {
   io->rx_at = ((uint64_t)e[1] + length + 63) & ~63ull;
 }
 
+/* struct sched_attr of sched_setattr(2), which the C library does not know. */
+struct sched_attributes {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+
+/* SCHED_RESET_ON_FORK: pods' processes and other children begin with niceness 0. */
+static int be_nice(struct io *io, int nice) {
+  if (io->nice_now == nice) return 0;
+  struct sched_attributes a = {.size = sizeof a, .policy = SCHED_OTHER, .flags = 1, .nice = nice};
+  if (syscall(SYS_sched_setattr, 0, &a, 0) < 0) return -errno;
+  io->nice_now = nice;
+  return 0;
+}
+
+int io_set_niceness(struct io *io, int niceness) {
+  io->nice_base = io->nice_now = getpriority(PRIO_PROCESS, 0);
+  int err = be_nice(io, niceness);
+  if (!err) io->niceness = niceness;
+  return err;
+}
+
+/*
+ * As the kernel does with softirqs: what comes in is dealt with at once, ahead of other work, until it is so much that
+ * it has to compete for the processor as everything else (there as ksoftirqd). Bulk is cheaper so, too: preempting
+ * its sender for each packet makes small batches.
+ */
+static void give_way(struct io *io) {
+  if (!io->niceness) return;
+  uint64_t now_ms = uv_now(io->poll.loop);
+  if (io->rx_count >= BUSY_FRAMES || io->rx_at >= BUSY_BYTES) {
+    io->busy_at_ms = now_ms;
+    be_nice(io, io->nice_base);
+  } else if (io->nice_now != io->niceness && now_ms - io->busy_at_ms >= CALM_MS) {
+    be_nice(io, io->niceness);
+  }
+}
+
 /* Hands the batch up, sends what comes back, and empties the arena. */
 static void deliver(struct io *io) {
   if (!io->rx_count) return;
+  give_way(io);
   uint32_t count = io->on_batch(io, io->rx_count);
   if (io->closed) return;
   io_flush(io, count);
@@ -199,6 +248,7 @@ void io_flush(struct io *io, uint32_t count) {
 void io_close(struct io *io, uv_close_cb closed) {
   if (io->closed) return;
   io->closed = true;
+  if (io->niceness) be_nice(io, io->nice_base);
   uv_poll_stop(&io->poll);
   close(io->epfd);
   free(io->udp_tx);

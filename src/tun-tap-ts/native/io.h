@@ -21,7 +21,7 @@
 enum { PORT_FREE, PORT_LIVE, PORT_RETIRED };
 enum { KIND_TAP, KIND_TUN, KIND_UDP };
 /* Order shared with src/packet-io.ts. */
-enum { RX_FRAMES, RX_BYTES, RX_ERRORS, RX_MERGED, TX_FRAMES, TX_BYTES, TX_DROPPED, TX_ERRORS, TX_SEGMENTS, COUNTERS };
+enum { RX_FRAMES, RX_BYTES, RX_ERRORS, RX_MERGED, TX_FRAMES, TX_BYTES, TX_DROPPED, TX_ERRORS, TX_SEGMENTS, RX_DROPPED, COUNTERS };
 
 struct port {
   int fd;
@@ -42,6 +42,9 @@ struct io {
   int32_t *rx, *tx;
   uint32_t rx_frames, tx_frames, rx_count;
   uint32_t budget_frames, budget_bytes;
+  /* Niceness while there is little to do (0: left alone), during bulk, and now; when bulk was last seen (loop time). */
+  int niceness, nice_base, nice_now;
+  uint64_t busy_at_ms;
   struct udp_tx *udp_tx;
   struct udp_rx *udp_rx;
   /* Returns how many frames of the tx table to send. */
@@ -50,9 +53,11 @@ struct io {
   struct port port[PORTS_MAX];
 };
 
-/* Both return 0 or a negative errno. */
+/* All return 0 (io_add: the port) or a negative errno. */
 int io_start(struct io *io, uv_loop_t *loop);
 int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge);
+/* Sets the niceness of this thread while there is little to do; children do not inherit it. */
+int io_set_niceness(struct io *io, int niceness);
 void io_remove(struct io *io, uint32_t port);
 void io_flush(struct io *io, uint32_t count);
 /* Stops and frees what the engine holds; `closed` is called when the struct itself may go. Descriptors stay open. */
@@ -79,6 +84,8 @@ struct udp_rx *udp_rx_new(void);
 int udp_open(const char *address, uint16_t *port, bool reuse, bool gro, int sndbuf, int rcvbuf, const char **step);
 /* Whether the kernel knows UDP_SEGMENT (4.18). */
 bool udp_can_segment(int fd);
+/* Datagrams that the kernel has dropped because the socket's buffer was full. */
+uint32_t udp_kernel_drops(int fd);
 /* Reads until the socket is empty or the budget or the arena is used up. */
 void udp_receive(struct io *io, uint32_t port);
 void udp_send(struct io *io, struct port *port, uint8_t *frame, uint32_t length, uint32_t peer, uint16_t peer_port);

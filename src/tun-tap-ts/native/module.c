@@ -209,21 +209,48 @@ static void on_collected(napi_env env, void *data, void *hint) {
   release(data);
 }
 
-static void *hold(napi_env env, napi_value typed_array, napi_ref *ref, size_t *length) {
-  void *data = NULL;
-  napi_get_typedarray_info(env, typed_array, NULL, length, &data, NULL, NULL);
-  napi_create_reference(env, typed_array, 1, ref);
-  return data;
+static bool has_type(napi_env env, napi_value v, napi_valuetype wanted) {
+  napi_valuetype type;
+  return napi_typeof(env, v, &type) == napi_ok && type == wanted;
+}
+
+/* False when it is no typed array of that type. */
+static bool typed_array(napi_env env, napi_value v, napi_typedarray_type wanted, void **data, size_t *length) {
+  bool is = false;
+  napi_typedarray_type type;
+  return napi_is_typedarray(env, v, &is) == napi_ok && is &&
+         napi_get_typedarray_info(env, v, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
+}
+
+/* Takes the memory, the sizes and the functions from ioCreate's arguments; false when they make no sense. */
+static bool take_arguments(napi_env env, napi_value a[ARGS_MAX], struct io *io) {
+  size_t arena = 0, rx = 0, tx = 0;
+  if (!typed_array(env, a[0], napi_uint8_array, (void **)&io->arena, &arena)) return false;
+  if (!typed_array(env, a[1], napi_int32_array, (void **)&io->rx, &rx)) return false;
+  if (!typed_array(env, a[2], napi_int32_array, (void **)&io->tx, &tx)) return false;
+  if (!has_type(env, a[6], napi_function) || !has_type(env, a[7], napi_function)) return false;
+  int32_t rx_bytes = as_int(env, a[3]), budget_frames = as_int(env, a[4]), budget_bytes = as_int(env, a[5]);
+  if (rx_bytes <= 0 || (size_t)rx_bytes > arena || budget_frames <= 0 || budget_bytes <= 0) return false;
+  io->arena_bytes = arena;
+  io->rx_frames = (uint32_t)(rx / STRIDE);
+  io->tx_frames = (uint32_t)(tx / STRIDE);
+  io->rx_end = (uint64_t)rx_bytes;
+  io->budget_frames = (uint32_t)budget_frames;
+  io->budget_bytes = (uint32_t)budget_bytes;
+  return true;
 }
 
 /* ioCreate(arena, rx, tx, rxBytes, budgetFrames, budgetBytes, onBatch, onPortError): external */
 static napi_value io_create(napi_env env, napi_callback_info info) {
   napi_value a[ARGS_MAX], name, external;
   uv_loop_t *loop;
-  size_t arena = 0, rx = 0, tx = 0;
   args(env, info, a);
   struct engine *e = calloc(1, sizeof *e);
   if (!e) return throw_errno(env, ENOMEM, "memory");
+  if (!take_arguments(env, a, &e->io)) {
+    free(e);
+    return throw_errno(env, EINVAL, "arguments");
+  }
   napi_get_uv_event_loop(env, &loop);
   int err = io_start(&e->io, loop);
   if (err) {
@@ -232,15 +259,9 @@ static napi_value io_create(napi_env env, napi_callback_info info) {
   }
   e->env = env;
   e->holders = 2;
-  e->io.arena = hold(env, a[0], &e->arena, &arena);
-  e->io.rx = hold(env, a[1], &e->rx, &rx);
-  e->io.tx = hold(env, a[2], &e->tx, &tx);
-  e->io.arena_bytes = arena;
-  e->io.rx_frames = (uint32_t)(rx / STRIDE);
-  e->io.tx_frames = (uint32_t)(tx / STRIDE);
-  e->io.rx_end = (uint64_t)as_int(env, a[3]);
-  e->io.budget_frames = (uint32_t)as_int(env, a[4]);
-  e->io.budget_bytes = (uint32_t)as_int(env, a[5]);
+  napi_create_reference(env, a[0], 1, &e->arena);
+  napi_create_reference(env, a[1], 1, &e->rx);
+  napi_create_reference(env, a[2], 1, &e->tx);
   e->io.on_batch = on_batch;
   e->io.on_port_error = on_port_error;
   napi_create_reference(env, a[6], 1, &e->on_batch);
@@ -273,6 +294,16 @@ static napi_value io_add_port(napi_env env, napi_callback_info info) {
   if (!e) return throw_errno(env, EBADF, "closed");
   int id = io_add(&e->io, as_int(env, a[1]), (uint8_t)as_int(env, a[2]), as_bool(env, a[3]), as_bool(env, a[4]), as_bool(env, a[5]));
   return id < 0 ? throw_errno(env, -id, "add port") : number(env, id);
+}
+
+/* ioSetNiceness(io, niceness) */
+static napi_value io_niceness(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  if (!e) return throw_errno(env, EBADF, "closed");
+  int err = io_set_niceness(&e->io, as_int(env, a[1]));
+  return err ? throw_errno(env, -err, "sched_setattr") : NULL;
 }
 
 /* ioRemove(io, id): the port is silent at once; its id stays taken until ioRelease */
@@ -312,6 +343,7 @@ static napi_value io_stats(napi_env env, napi_callback_info info) {
   size_t length = 0;
   napi_get_typedarray_info(env, a[2], NULL, &length, &data, NULL, NULL);
   bool found = p && p->state != PORT_FREE && length >= COUNTERS;
+  if (found && p->kind == KIND_UDP && p->state == PORT_LIVE) p->count[RX_DROPPED] = udp_kernel_drops(p->fd);
   for (int i = 0; found && i < COUNTERS; i++) ((double *)data)[i] = (double)p->count[i];
   napi_get_boolean(env, found, &result);
   return result;
@@ -349,7 +381,7 @@ NAPI_MODULE_INIT() {
       {"openUdp", open_udp},       {"closeFd", close_fd},          {"ioCreate", io_create},
       {"ioAdd", io_add_port},      {"ioRemove", io_remove_port},   {"ioRelease", io_release_port},
       {"ioFlush", io_flush_frames}, {"ioStats", io_stats},         {"ioRef", io_ref},
-      {"ioClose", io_close_engine},
+      {"ioClose", io_close_engine}, {"ioSetNiceness", io_niceness},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value f;

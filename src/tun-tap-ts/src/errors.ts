@@ -42,6 +42,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   "bind EACCES": "a port below 1024 needs root or CAP_NET_BIND_SERVICE",
   "add port EEXIST": "it is a port of this PacketIo already",
   "add port ENOSPC": "a PacketIo holds 1024 ports at most",
+  arguments: "an argument is missing or of the wrong kind",
   closed: "the PacketIo is closed",
 };
 

@@ -47,6 +47,7 @@ export interface Native {
   ioStats(io: EngineHandle, port: number, counters: Float64Array): boolean;
   ioRef(io: EngineHandle, keepsLoopAlive: boolean): void;
   ioClose(io: EngineHandle): void;
+  ioSetNiceness(io: EngineHandle, niceness: number): void;
 }
 
 let loaded: Native | undefined;

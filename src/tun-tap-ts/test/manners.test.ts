@@ -1,0 +1,113 @@
+/** What the engine does to its process and says about its sockets; bad arguments. */
+import { execFileSync } from "node:child_process";
+import { getPriority } from "node:os";
+import { afterEach, describe, expect, it } from "vitest";
+import { PacketIo } from "../src/index.js";
+import { native } from "../src/native.js";
+import { Lab, until } from "./lab.js";
+import { payload } from "./twin.js";
+import { collector, sender, socket } from "./wire.js";
+
+const lab = new Lab();
+afterEach(() => lab.cleanUp());
+
+const NICENESS = -7;
+/** What a child of this thread begins with. */
+const niceOfChild = (): number => Number(execFileSync("nice", { encoding: "utf8" }));
+
+describe("niceness", () => {
+  it("is as asked while there is little to do, gives way to bulk, and returns", async () => {
+    const before = getPriority();
+    const from = sender(lab);
+    const seen: number[] = [];
+    const udp = socket(lab);
+    const io: PacketIo = new PacketIo({
+      niceness: NICENESS,
+      onBatch: () => {
+        seen.push(getPriority());
+        return 0;
+      },
+      onPortError: (_, error) => {
+        throw error;
+      },
+    });
+    lab.later(() => io.close());
+    io.addUdp(udp);
+    expect(getPriority()).toBe(NICENESS);
+    from.send([{ bytes: payload(100) }], udp.port);
+    await until(() => seen.length > 0, "a small batch");
+    expect(seen).toEqual([NICENESS]);
+    from.send(
+      Array.from({ length: 64 }, (_, i) => ({ bytes: payload(1000, i) })),
+      udp.port,
+    );
+    await until(() => seen.length > 1, "bulk");
+    expect(seen[1]).toBe(before);
+    const next = async (): Promise<number> => {
+      seen.length = 0;
+      from.send([{ bytes: payload(100) }], udp.port);
+      await until(() => seen.length > 0, "a batch");
+      return seen[0]!;
+    };
+    await until(() => getPriority() === before, "the end of the bulk");
+    while ((await next()) !== NICENESS);
+    io.close();
+    expect(getPriority()).toBe(before);
+  });
+
+  it("is not handed on to children", () => {
+    const before = niceOfChild();
+    const { io } = collector(lab, { niceness: NICENESS });
+    expect(niceOfChild()).toBe(before);
+    io.close();
+    expect(niceOfChild()).toBe(before);
+  });
+
+  it("is left alone when none is asked for", () => {
+    const before = getPriority();
+    collector(lab);
+    expect(getPriority()).toBe(before);
+    expect(() => collector(lab, { niceness: 3 })).toThrow("niceness");
+  });
+});
+
+it("counts the datagrams that found the socket's buffer full", () => {
+  const from = sender(lab);
+  const to = collector(lab);
+  const udp = socket(lab, { rcvbufBytes: 4096, sndbufBytes: 0 });
+  const port = to.io.addUdp(udp);
+  const count = 200;
+  from.send(
+    Array.from({ length: count }, (_, i) => ({ bytes: payload(1000, i) })),
+    udp.port,
+  );
+  expect(from.stats().txFrames).toBe(count);
+  const { rxDropped } = to.io.ioStats(port)!;
+  expect(rxDropped).toBeGreaterThan(0);
+  expect(rxDropped).toBeLessThan(count);
+});
+
+it("refuses to start on arguments that make no sense", () => {
+  const { ioCreate } = native();
+  const arena = new Uint8Array(1 << 20);
+  const table = new Int32Array(1000);
+  const good = [arena, table, table, 1 << 19, 64, 1000, () => 0, () => undefined] as const;
+  const without = (at: number, value: unknown) => good.map((argument, i) => (i === at ? value : argument));
+  const bad = [
+    [],
+    good.slice(0, 7),
+    without(0, table),
+    without(1, arena),
+    without(2, {}),
+    without(3, arena.length + 1),
+    without(3, 0),
+    without(4, -1),
+    without(5, "many"),
+    without(6, 1),
+    without(7, undefined),
+  ];
+  for (const list of bad) {
+    const call = () => Reflect.apply(ioCreate, undefined, list);
+    expect(call).toThrow("arguments");
+  }
+});
