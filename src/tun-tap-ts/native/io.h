@@ -27,6 +27,8 @@ struct port {
   int fd;
   uint8_t state, kind;
   bool vnet, gro, merge, gso;
+  /* Length of the last message of a socket. */
+  uint32_t message_bytes;
   uint64_t count[COUNTERS];
 };
 

@@ -145,6 +145,12 @@ static void split(struct io *io, uint32_t id, struct merge *m, unsigned index) {
     place(io, id, m, rx->data[index] + at, length - at < size ? length - at : size, &rx->from[index]);
 }
 
+/* As many messages as keep to the budget when they are as large as the last one was; with UDP_GRO that may be 64 KiB. */
+static unsigned messages_within(const struct port *port, uint64_t bytes) {
+  uint64_t count = port->message_bytes ? bytes / port->message_bytes : RECEIVE_MESSAGES;
+  return count < 1 ? 1 : count < RECEIVE_MESSAGES ? (unsigned)count : RECEIVE_MESSAGES;
+}
+
 void udp_receive(struct io *io, uint32_t id) {
   struct port *port = &io->port[id];
   uint32_t frames = port->gro ? SEGMENTS_PER_RECEIVE : 1;
@@ -153,8 +159,8 @@ void udp_receive(struct io *io, uint32_t id) {
   struct merge m = {0};
   bool empty = false;
   while (!empty && io->rx_count - first < io->budget_frames && io->rx_at < stop) {
-    unsigned want = 0;
-    while (want < RECEIVE_MESSAGES && io_room(io, (want + 1) * frames, (want + 1) * 65536ull)) want++;
+    unsigned want = 0, most = messages_within(port, stop - io->rx_at);
+    while (want < most && io_room(io, (want + 1) * frames, (want + 1) * 65536ull)) want++;
     if (!want) break;
     arm(io->udp_rx, want);
     int got = recvmmsg(port->fd, io->udp_rx->message, want, MSG_DONTWAIT, NULL);
@@ -164,6 +170,7 @@ void udp_receive(struct io *io, uint32_t id) {
       break;
     }
     for (int i = 0; i < got; i++) split(io, id, &m, (unsigned)i);
+    if (got) port->message_bytes = io->udp_rx->message[got - 1].msg_len;
     empty = (unsigned)got < want;
   }
   merge_finish(&m);
