@@ -19,6 +19,7 @@ import { Proxier, type ProxierOptions } from "../../src/proxy/index.js";
 import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
 import type { PolicyOracle } from "../policy/oracle.js";
 import type { VirtualClock } from "./clock.js";
+import { formatMac } from "./ethernet.js";
 import { checkFrame } from "./invariants.js";
 import { checkPolicy } from "./policy-invariant.js";
 
@@ -220,11 +221,12 @@ export class SimNode implements FrameSink {
     }
   }
 
-  /** Frames that the bridge keeps from netfilter pass no policy either. */
-  #checkPolicy({ kind }: PortInfo, records: ConntrackRecord[] | undefined, frame: Uint8Array): void {
+  /** Frames that the bridge keeps from netfilter pass no policy either, nor those that it floods for a pod that is gone. */
+  #checkPolicy({ kind, mac }: PortInfo, records: ConntrackRecord[] | undefined, frame: Uint8Array): void {
     if (records === undefined) return;
     const isEthernet = kind === PortKind.pod || kind === PortKind.host;
-    if (isEthernet && frame[12] * 256 + frame[13] !== 0x0800) return;
+    if (isEthernet && (frame[12] * 256 + frame[13] !== 0x0800 || formatMac(frame.slice(0, 6)) !== mac))
+      return;
     checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(14) : frame);
   }
 

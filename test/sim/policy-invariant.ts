@@ -15,6 +15,9 @@ const PROTOCOLS: Readonly<Record<number, "TCP" | "UDP" | "SCTP" | "ICMP">> = {
   132: "SCTP",
 };
 
+/** The ICMP type of the other direction. */
+const ANSWERS: Readonly<Record<number, number>> = { 0: 8, 8: 0, 13: 14, 14: 13 };
+
 /**
  * `records` are the node's connections, `ip` is the IP packet as it leaves.
  * @throws Error that names the node and the connection
@@ -50,9 +53,11 @@ export function checkPolicy(
 
 /** Whether a packet that left has this tuple the other way round: it goes where the tuple's packets come from. */
 function isTurned({ src, dst, protocol, body }: Packet, tuple: Tuple): boolean {
-  const isIcmp = protocol === ICMP;
-  const fits = body[0] * 256 + body[1] === tuple.dport && body[2] * 256 + body[3] === tuple.sport;
-  return (isIcmp || fits) && text(tuple.src) === dst && text(tuple.dst) === src;
+  if (text(tuple.src) !== dst || text(tuple.dst) !== src) return false;
+  const word = (at: number) => body[at] * 256 + body[at + 1];
+  // Echo and timestamp: a tuple has the identifier, and the type of its own direction.
+  if (protocol === ICMP) return word(4) === tuple.sport && ANSWERS[body[0]] === tuple.dport >>> 8;
+  return word(0) === tuple.dport && word(2) === tuple.sport;
 }
 
 function isIcmpError({ protocol, body }: Packet): boolean {

@@ -11,6 +11,8 @@ const WEIGHTS = {
   ping: 2,
   changeEndpoints: 1,
   deleteService: 0.2,
+  changePolicy: 0.3,
+  labelPod: 0.3,
   changeLink: 1,
   cutLink: 0.2,
   addPod: 0.7,

@@ -40,6 +40,7 @@ export class Rules {
   constructor(
     private readonly cluster: Cluster,
     private readonly stable: boolean,
+    private readonly isEndpoint: (pod: string, dst: string) => boolean,
   ) {}
 
   onDatagram(client: Station, sport: number, request: number, dst: string): void {
@@ -122,6 +123,10 @@ export class Rules {
     if (dst !== `${from}:${sport}`)
       throw new Error(`${client.name} asked ${dst} from port ${dport}; ${from}:${sport} (${pod}) answers`);
     this.replies++;
+    if (!this.#serves(pod, dst) && !this.#hasChanged(pod, atMs))
+      throw new Error(
+        `${client.name} asked ${dst}, and ${pod} answers, which is none of its endpoints any more`,
+      );
     if (this.stable) this.#checkFlow(`${client.name}:${dport} to ${dst}`, pod, request);
   }
 
@@ -134,6 +139,11 @@ export class Rules {
     if (before === undefined || before.pod === pod || nowMs - before.atMs > UDP_ENTRY_MS) return;
     if (!this.#hasChanged(before.pod, before.atMs - UNDER_WAY_MS))
       throw new Error(`UDP flow ${flow} went from ${before.pod} to ${pod}, and ${before.pod} is there`);
+  }
+
+  /** Whether the pod is the destination itself, or listed as an endpoint of the Service there. */
+  #serves(pod: string, dst: string): boolean {
+    return this.cluster.pods.get(pod)?.ip === dst.split(":")[0] || this.isEndpoint(pod, dst);
   }
 
   #hasChanged(pod: string, sinceMs: number): boolean {

@@ -25,9 +25,12 @@ const SERVICES = [
   { name: "c", ip: "10.254.0.3", port: 53, nodePort: 30053, protocol: "UDP" },
   { name: "d", ip: "10.254.0.4", port: 53, nodePort: 30054, protocol: "UDP" },
 ] as const;
+const POLICIES = ["default/first", "default/second"] as const;
 type ServiceName = (typeof SERVICES)[number];
 
 interface Exposed {
+  /** All that are listed, usable or not. */
+  readonly listed: readonly string[];
   readonly endpoints: readonly EndpointSpec[];
   readonly isLocal: boolean;
 }
@@ -54,7 +57,9 @@ export class World {
     };
     this.cluster = new Cluster({ nodes: NODES, seed, datapath: conntrack });
     this.cluster.host.offloads = true;
-    this.rules = new Rules(this.cluster, conntrackMax === undefined);
+    this.rules = new Rules(this.cluster, conntrackMax === undefined, (pod, dst) =>
+      this.#isEndpoint(pod, dst),
+    );
     const hand = new Hand([0.1, 0.4, 0.7, 0.2, 0.9, 0.5, 0.3]);
     for (let i = 0; i < FIRST_PODS; i++) this.#addPod(hand);
     for (const service of SERVICES) this.#expose(hand, service);
@@ -73,6 +78,7 @@ export class World {
   /** Everything works again, and has time. Then connections of parties that live go on, and Services answer. */
   settle(): void {
     this.#mend(Number.POSITIVE_INFINITY);
+    for (const name of POLICIES) this.cluster.deletePolicy(name);
     for (let from = 1; from <= NODES; from++) {
       for (let to = 1; to <= NODES; to++)
         if (from !== to) Object.assign(this.cluster.link(from, to), { loss: 0, jitterMs: 0 });
@@ -105,6 +111,8 @@ export class World {
     ping: (hand) => this.#ping(hand),
     changeEndpoints: (hand) => this.#expose(hand, hand.pick(SERVICES)),
     deleteService: (hand) => this.#deleteService(hand.pick(SERVICES)),
+    changePolicy: (hand) => this.#changePolicy(hand),
+    labelPod: (hand) => this.cluster.labelPod(hand.pick([...this.cluster.pods.values()]), team(hand)),
     changeLink: (hand) =>
       void Object.assign(this.#link(hand), { loss: hand.number() * 0.2, jitterMs: hand.number() * 30 }),
     cutLink: (hand) => {
@@ -194,7 +202,14 @@ export class World {
       annotations,
       spec,
     });
-    this.#exposed.set(name, { endpoints: endpoints.filter(usable), isLocal: external || internal });
+    const listed = endpoints.map(({ pod }) => pod.name);
+    this.#exposed.set(name, { listed, endpoints: endpoints.filter(usable), isLocal: external || internal });
+  }
+
+  #isEndpoint(pod: string, dst: string): boolean {
+    const port = Number(dst.split(":")[1]);
+    const service = SERVICES.find(({ ip, nodePort }) => dst.startsWith(`${ip}:`) || port === nodePort);
+    return service !== undefined && (this.#exposed.get(service.name)?.listed.includes(pod) ?? false);
   }
 
   /** Which endpoints came, went or changed: their UDP flows may move. */
@@ -213,8 +228,33 @@ export class World {
     this.#exposed.delete(name);
   }
 
+  /** What leaves a node is held against a slow reading of the policies (policy-invariant.ts). */
+  #changePolicy(hand: Hand): void {
+    const name = hand.pick(POLICIES);
+    if (hand.chance(0.5)) {
+      this.cluster.deletePolicy(name);
+      return;
+    }
+    const peer = hand.chance(0.5)
+      ? { podSelector: { matchLabels: team(hand) } }
+      : { ipBlock: { cidr: "172.16.0.0/16", except: ["172.16.2.0/24"] } };
+    const ports = hand.chance(0.5) ? [{ protocol: hand.pick(["TCP", "UDP"]), port: TARGET_PORT }] : undefined;
+    const podSelector = hand.chance(0.3) ? {} : { matchLabels: team(hand) };
+    this.cluster.applyPolicy(
+      name,
+      hand.chance(0.5)
+        ? {
+            podSelector,
+            policyTypes: ["Ingress"],
+            ingress: hand.chance(0.2) ? [] : [{ from: [peer], ports }],
+          }
+        : { podSelector, policyTypes: ["Egress"], egress: hand.chance(0.2) ? [] : [{ to: [peer], ports }] },
+    );
+  }
+
   #addPod(hand: Hand): void {
-    const pod = this.cluster.addPod(`pod-${++this.#podNumber}`, 1 + Math.floor(hand.number() * NODES));
+    const node = 1 + Math.floor(hand.number() * NODES);
+    const pod = this.cluster.addPod(`pod-${++this.#podNumber}`, node, { labels: team(hand) });
     pod.offloads = hand.chance(0.5);
     pod.serveTcp(TARGET_PORT, (end) => {
       end.onData = (data) =>
@@ -298,6 +338,10 @@ export class World {
     if (kind < 0.8) return [hand.pick(this.cluster.nodes).config.nodeIp, service.nodePort];
     return [hand.pick([...this.cluster.pods.values()]).ip, TARGET_PORT];
   }
+}
+
+function team(hand: Hand): Record<string, string> {
+  return { team: hand.pick(["red", "blue"]) };
 }
 
 /** Most are ready; some terminate and serve, or do not. */
