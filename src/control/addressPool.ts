@@ -41,14 +41,12 @@ export class AddressPool {
   }
 }
 
-/** Without the network's own and the broadcast address, but of networks that have nothing else. */
+/** All of a network, its first and last address too: a pool is no link, and a range of addresses comes as networks. */
 function parseRange(cidr: string): Range {
   const family = familyOf(cidr);
   const Address = family === "IPv4" ? Address4 : Address6;
   if (!cidr.includes("/") || !Address.isValid(cidr))
     throw new Error(`load balancer pool ${cidr}: give a network such as 203.0.113.0/28`);
   const network = new Address(cidr);
-  const [first, last] = [network.startAddress().bigInt(), network.endAddress().bigInt()];
-  if (last - first < 3n) return { family, first, last };
-  return { family, first: first + 1n, last: family === "IPv4" ? last - 1n : last };
+  return { family, first: network.startAddress().bigInt(), last: network.endAddress().bigInt() };
 }

@@ -4,7 +4,7 @@ import type { Event, Service } from "../../src/kube/index.js";
 import { Cluster, eventually, service, settle } from "./cluster.js";
 
 const FINALIZER = "service.kubernetes.io/load-balancer-cleanup";
-const start = (pool = ["192.0.2.0/29"], api: object = {}) =>
+const start = (pool = ["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/30"], api: object = {}) =>
   Cluster.start({ http: true, loadBalancerPool: pool, api });
 const get = (cluster: Cluster, name: string) => cluster.client.get<Service>("services", "default", name);
 const ipsOf = ({ status }: Service) => status?.loadBalancer?.ingress?.map(({ ip }) => ip);
@@ -20,8 +20,8 @@ const expectIps = (cluster: Cluster, name: string, ips: string[] | undefined) =>
   });
 
 describe("a pool of addresses", () => {
-  it("has the hosts of its networks, in order", () => {
-    const pool = new AddressPool(["192.0.2.0/30", "198.51.100.7/32", "fd00::/126"]);
+  it("has all addresses of its networks, in order", () => {
+    const pool = new AddressPool(["192.0.2.0/31", "198.51.100.7/32", "fd00::/126"]);
     const taken = new Set<string>();
     const take = (family: "IPv4" | "IPv6") => {
       const ip = pool.free(family, (one) => taken.has(one));
@@ -29,13 +29,13 @@ describe("a pool of addresses", () => {
       return ip;
     };
     expect([take("IPv4"), take("IPv4"), take("IPv4"), take("IPv4")]).toEqual([
+      "192.0.2.0",
       "192.0.2.1",
-      "192.0.2.2",
       "198.51.100.7",
       undefined,
     ]);
-    expect([take("IPv6"), take("IPv6")]).toEqual(["fd00::1", "fd00::2"]);
-    expect(["192.0.2.2", "192.0.2.3", "198.51.100.8", "fd00::2", "x"].map((ip) => pool.has(ip))).toEqual([
+    expect([take("IPv6"), take("IPv6")]).toEqual(["fd00::", "fd00::1"]);
+    expect(["192.0.2.1", "192.0.2.2", "198.51.100.8", "fd00::2", "x"].map((ip) => pool.has(ip))).toEqual([
       true,
       false,
       false,
@@ -115,7 +115,7 @@ describe("Services of type LoadBalancer", () => {
     await eventually(async () => {
       const messages = (await cluster.events("SyncLoadBalancerFailed")).map(({ message }) => message);
       expect(messages).toContainEqual(expect.stringContaining("the address 192.0.2.5 is already in use"));
-      expect(messages).toContainEqual(expect.stringContaining("10.0.0.1 is not in the pool 192.0.2.0/29"));
+      expect(messages).toContainEqual(expect.stringContaining("10.0.0.1 is not in the pool 192.0.2.1/32"));
     });
     expect(ipsOf(await get(cluster, "c"))).toBeUndefined();
     await cluster.client.delete("services", "default", "a");
@@ -152,12 +152,12 @@ describe("Services of type LoadBalancer", () => {
   });
 
   it("have one address of each of their families", async () => {
-    const cluster = await start(["192.0.2.0/29", "fd00:1b::/64"], {
+    const cluster = await start(["192.0.2.1/32", "fd00:1b::/64"], {
       serviceCidrs: ["10.96.0.0/16", "fd00:96::/112"],
     });
     await balancer(cluster, "dual", { ipFamilyPolicy: "RequireDualStack" });
-    await expectIps(cluster, "dual", ["192.0.2.1", "fd00:1b::1"]);
+    await expectIps(cluster, "dual", ["192.0.2.1", "fd00:1b::"]);
     await balancer(cluster, "six", { ipFamilies: ["IPv6"] });
-    await expectIps(cluster, "six", ["fd00:1b::2"]);
+    await expectIps(cluster, "six", ["fd00:1b::1"]);
   });
 });
