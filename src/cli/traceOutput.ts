@@ -10,7 +10,7 @@ import {
   TraceFilter,
   type TraceFilterSpec,
 } from "../observe/index.js";
-import { parseIpv4 } from "../wire/index.js";
+import { type IpAddress, parseIp } from "../wire/index.js";
 
 export interface FollowOptions {
   readonly filter?: TraceFilterSpec;
@@ -110,22 +110,22 @@ async function followOnce(
 /** Names of the lab's pods and Services by address, looked up again now and then. */
 class Names {
   readonly #client: HttpKubeClient;
-  #names = new Map<number, string>();
+  #names = new Map<IpAddress, string>();
 
   constructor(paths: LabPaths) {
     this.#client = new HttpKubeClient({ socketPath: paths.apiSocket });
   }
 
-  readonly of = (address: number): string | undefined => this.#names.get(address);
+  readonly of = (address: IpAddress): string | undefined => this.#names.get(address);
 
   async refresh(): Promise<void> {
     const [pods, services] = await Promise.all([
       this.#client.list<Pod>("pods"),
       this.#client.list<Service>("services"),
     ]);
-    const names = new Map<number, string>();
+    const names = new Map<IpAddress, string>();
     const put = (ip: string | undefined, object: Pod | Service) => {
-      const address = parseIpv4(ip ?? "");
+      const address = parseIp(ip ?? "");
       if (address !== undefined) names.set(address, `${object.metadata?.namespace}/${object.metadata?.name}`);
     };
     for (const pod of pods.items) put(pod.status?.podIP, pod);

@@ -1,13 +1,18 @@
 /** Packets that the node makes in answer to others: ICMP errors, echo replies, TCP resets. */
 import {
   MAX_ICMP_ERROR_BYTES,
+  MAX_ICMPV6_ERROR_BYTES,
   mayAnswerWithError,
   TCP_RESET_BYTES,
+  TCP_RESET6_BYTES,
   turnIntoEchoReply,
+  turnIntoEchoReply6,
   writeIcmpError,
   writeTcpReset,
+  writeTcpReset6,
 } from "../wire/index.js";
 import type { Counters } from "./counters.js";
+import { HOP_LIMIT, mayBeTold, writeError6 } from "./ipv6/answers.js";
 import type { Packet } from "./packet.js";
 import { TokenBucket } from "./rate-limit.js";
 import { NO_ROOM, type Scratch } from "./scratch.js";
@@ -28,13 +33,13 @@ export class Answers {
   private nextId: number;
 
   /**
-   * @param sourceTowards the node's address on the way to another (RFC 1812 §4.3.2.4)
+   * @param sourceTowards the node's address on the way to a packet's sender (RFC 1812 §4.3.2.4)
    * @param firstId IP identification of the first packet
    */
   constructor(
     private readonly scratch: Scratch,
     private readonly counters: Counters,
-    private readonly sourceTowards: (ip: number) => number,
+    private readonly sourceTowards: (packet: Packet) => number,
     private readonly originate: Originate,
     firstId: number,
   ) {
@@ -43,45 +48,47 @@ export class Answers {
 
   /** Tells the sender what became of its packet, as the verdict demands. The packet's bytes are as it sent them. */
   sendError(packet: Packet, verdict: number): void {
-    const { icmpType, icmpCode } = VERDICTS[verdict];
-    if (packet.toGroupMac || !mayAnswerWithError(packet.view)) return;
+    if (packet.toGroupMac) return;
+    if (!(packet.isIpv6 ? mayBeTold(packet, verdict) : mayAnswerWithError(packet.view))) return;
     const isMtu = verdict === Verdict.fragmentationNeeded;
     // Path MTU discovery is exempt (Linux icmpv4_mask_allow): without its errors, connections hang.
     if (!isMtu && !this.errorLimit.take(packet.nowMs)) {
       this.counters.count(Verdict.icmpRateLimited);
       return;
     }
-    const offset = this.room(MAX_ICMP_ERROR_BYTES);
+    const offset = this.room(packet.isIpv6 ? MAX_ICMPV6_ERROR_BYTES : MAX_ICMP_ERROR_BYTES);
     if (offset === NO_ROOM) return;
-    const { bytes, view } = packet;
-    const source = this.sourceTowards(packet.src);
-    const mtu = isMtu ? packet.mtuBytes : 0;
-    const length = writeIcmpError(
-      bytes,
-      offset,
-      bytes,
-      view,
-      icmpType,
-      icmpCode,
-      mtu,
-      source,
-      TTL,
-      this.id(),
-    );
+    const source = this.sourceTowards(packet);
+    const length = packet.isIpv6
+      ? writeError6(packet, verdict, source, offset)
+      : this.writeError(packet, verdict, source, offset);
     this.originate(offset, length);
   }
 
   sendReset(packet: Packet): void {
-    const offset = this.room(TCP_RESET_BYTES);
+    const offset = this.room(packet.isIpv6 ? TCP_RESET6_BYTES : TCP_RESET_BYTES);
     if (offset === NO_ROOM) return;
-    this.originate(offset, writeTcpReset(packet.bytes, offset, packet.view, TTL, this.id()));
+    const { bytes, view } = packet;
+    const length = packet.isIpv6
+      ? writeTcpReset6(bytes, offset, bytes, view, HOP_LIMIT)
+      : writeTcpReset(bytes, offset, view, TTL, this.id());
+    this.originate(offset, length);
   }
 
   /** Turns the request into its reply in place. */
   sendEchoReply({ bytes, view }: Packet): void {
     clearVnet(bytes, view.l3Offset);
-    turnIntoEchoReply(bytes, view, TTL);
+    if (view.version === 6) turnIntoEchoReply6(bytes, view, HOP_LIMIT);
+    else turnIntoEchoReply(bytes, view, TTL);
     this.originate(view.l3Offset, view.l3Length);
+  }
+
+  private writeError(packet: Packet, verdict: number, source: number, offset: number): number {
+    const { bytes, view } = packet;
+    const { icmpType, icmpCode } = VERDICTS[verdict];
+    const mtu = verdict === Verdict.fragmentationNeeded ? packet.mtuBytes : 0;
+    const id = this.id();
+    return writeIcmpError(bytes, offset, bytes, view, icmpType, icmpCode, mtu, source, TTL, id);
   }
 
   private room(length: number): number {

@@ -1,4 +1,5 @@
 /** One node's datapath: its parts, put together. */
+import { linkLocalOfMac } from "../wire/index.js";
 import { Addresses } from "./addresses.js";
 import { Answers } from "./answers.js";
 import { Bridge } from "./bridge.js";
@@ -10,6 +11,10 @@ import { FastPath } from "./fast-path.js";
 import { FragmentCache } from "./fragments.js";
 import { HostLink } from "./host-link.js";
 import { Ingress } from "./ingress.js";
+import type { AddressBook } from "./ipv6/address-book.js";
+import { Ingress6 } from "./ipv6/ingress.js";
+import { Neighbours } from "./ipv6/neighbours.js";
+import { type Route6, RouteTable6 } from "./ipv6/routes.js";
 import { isEchoReply, isEchoRequest } from "./local.js";
 import { Nat } from "./nat.js";
 import type { DatapathOptions } from "./options.js";
@@ -37,15 +42,19 @@ export interface DatapathStatus {
     readonly earlyDrops: number;
   };
   readonly routes: readonly Route[];
+  /** IPv6: its routes, and how many addresses are known. Missing on a node without it. */
+  readonly ipv6?: { readonly routes: readonly Route6[]; readonly addresses: number };
 }
 
 export class Datapath {
   /** Where packets go that are not for this node's own networks. */
   readonly routes = new RouteTable();
+  /** The same for IPv6; undefined on a node without it. */
+  readonly routes6: RouteTable6 | undefined;
   readonly counters = new Counters();
   readonly conntrack: Conntrack;
   private readonly addresses: Addresses;
-  private readonly ports = new Ports();
+  private readonly ports: Ports;
   private readonly scratch: Scratch;
   private readonly bridge: Bridge;
   private readonly hostLink: HostLink;
@@ -63,27 +72,40 @@ export class Datapath {
 
   constructor(private readonly options: DatapathOptions) {
     const { arena, sink, random, bridgeMac, hostPortMac, bridgeNetfilter = true, ipMasq = true } = options;
-    const { routes, ports, counters } = this;
+    const { routes, counters } = this;
+    const book = options.addresses.ipv6 === undefined ? undefined : options.addressBook;
     this.trace = options.trace;
-    this.packet = new Packet(arena);
-    this.own = new Packet(arena);
-    this.addresses = new Addresses(options.addresses);
+    this.packet = new Packet(arena, book);
+    this.own = new Packet(arena, book);
+    const linkLocals = [linkLocalOfMac(bridgeMac), linkLocalOfMac(hostPortMac)];
+    this.addresses = new Addresses(options.addresses, book, linkLocals);
+    this.ports = new Ports(book);
+    const { ports } = this;
+    this.routes6 = book && new RouteTable6(book);
     this.scratch = new Scratch(arena, options.scratchStart, options.scratchEnd);
     this.conntrack = new Conntrack(random, {
       max: options.conntrackMax,
       timeouts: options.conntrackTimeouts,
       ...options.conntrackTcp,
     });
-    this.router = new Router(this.addresses, ports, routes);
+    this.router = new Router(this.addresses, ports, routes, this.routes6);
     this.bridge = new Bridge(arena, this.scratch, sink, ports, this.addresses, bridgeMac);
     this.hostLink = new HostLink(arena, this.scratch, sink, ports, this.addresses, counters, hostPortMac);
-    this.ingress = new Ingress(arena, this.bridge, this.hostLink, this.router, bridgeNetfilter);
+    this.ingress = new Ingress(
+      arena,
+      this.bridge,
+      this.hostLink,
+      this.router,
+      bridgeNetfilter,
+      book && this.ingress6(book),
+    );
     const nat = new Nat(this.addresses, this.conntrack, options.services, random, ipMasq);
     const egress = new Egress(arena, this.scratch, sink, this.hostLink, bridgeMac);
+    const fragments = new FragmentCache();
     const policies = new PolicyGate(this.addresses, this.conntrack, options.policies);
     this.pipeline = new Pipeline(
       this.conntrack,
-      new FragmentCache(),
+      fragments,
       nat,
       this.router,
       policies,
@@ -104,10 +126,11 @@ export class Datapath {
     this.answers = new Answers(
       this.scratch,
       counters,
-      (ip) => this.sourceTowards(ip),
+      (packet) => this.sourceTowards(packet),
       (offset, length) => this.originate(offset, length),
       Math.floor(random() * 0x10000),
     );
+    if (book !== undefined) this.keepAddresses(book, fragments);
   }
 
   /** @throws RangeError when the configuration contradicts itself or another port */
@@ -168,6 +191,7 @@ export class Datapath {
   tick(): void {
     const { nowMs } = this;
     this.conntrack.sweep();
+    this.conntrack.addressBook?.tick();
     this.bridge.macs.age(nowMs);
     this.hostLink.tick(nowMs);
   }
@@ -184,6 +208,9 @@ export class Datapath {
       counters: this.counters.export(),
       conntrack: { count, max, byteSize, earlyDrops },
       routes: this.routes.list(),
+      ...(this.routes6 && {
+        ipv6: { routes: this.routes6.list(), addresses: this.conntrack.addressBook?.count ?? 0 },
+      }),
     };
   }
 
@@ -216,19 +243,40 @@ export class Datapath {
   private originate(offset: number, length: number): void {
     const { own } = this;
     own.begin(undefined, offset, 0, this.nowMs);
-    if (!own.parse(offset, length)) return;
+    own.linkPort = this.packet.inPort;
+    const isWhole = this.packet.isIpv6
+      ? own.parse6(offset, length) && own.intern()
+      : own.parse(offset, length);
+    if (!isWhole) return;
     const id = this.isTracing ? packetId(own) : "";
     // An echo reply belongs to the request's connection; errors and resets answer packets that were not let into one.
     if (isEchoReply(own)) this.conntrack.track(own);
     this.finish(own, this.pipeline.originate(own), id);
   }
 
-  private sourceTowards(ip: number): number {
-    const { own } = this;
-    own.newDst = ip;
+  private sourceTowards({ src, isIpv6, inPort }: Packet): number {
+    const { own, addresses } = this;
+    own.newDst = src;
     own.inPort = undefined;
-    return this.router.route(own) === CONTINUE && own.outKind !== PortKind.local
-      ? own.sourceIp
-      : this.addresses.nodeIp;
+    own.linkPort = inPort;
+    own.view.version = isIpv6 ? 6 : 4;
+    if (this.router.route(own) === CONTINUE && own.outKind !== PortKind.local) return own.sourceIp;
+    return isIpv6 ? addresses.nodeIp6 : addresses.nodeIp;
+  }
+
+  private ingress6(book: AddressBook): Ingress6 {
+    const { arena, sink, bridgeMac, hostPortMac } = this.options;
+    const { addresses, bridge, hostLink, scratch, router } = this;
+    const macs = [bridgeMac, hostPortMac] as const;
+    const neighbours = new Neighbours(arena, book, scratch, sink, addresses, bridge, hostLink, ...macs);
+    return new Ingress6(arena, neighbours, router);
+  }
+
+  /** Tells the book who keeps addresses. */
+  private keepAddresses(book: AddressBook, fragments: FragmentCache): void {
+    const { conntrack, packet, own } = this;
+    conntrack.addressBook = book;
+    for (const keeper of [conntrack, fragments, packet, own])
+      book.addRoot((mark) => keeper.markAddresses(mark));
   }
 }

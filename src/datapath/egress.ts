@@ -1,5 +1,11 @@
 /** The way out: what an accepted packet becomes on the link of its port. */
-import { decrementTtl, ETHERNET_HEADER_BYTES, EtherType, writeEthernet } from "../wire/index.js";
+import {
+  decrementHopLimit,
+  decrementTtl,
+  ETHERNET_HEADER_BYTES,
+  etherTypeOf,
+  writeEthernet,
+} from "../wire/index.js";
 import { type SendPiece, sendInPieces } from "./fragmenter.js";
 import type { HostLink } from "./host-link.js";
 import type { Packet } from "./packet.js";
@@ -29,7 +35,10 @@ export class Egress {
       this.sink.send(outPort.id, packet.frame, view.l3Length + ETHERNET_HEADER_BYTES, 0);
       return Verdict.bridged;
     }
-    if (!packet.isFromNode()) decrementTtl(this.bytes, packet.ip);
+    if (!packet.isFromNode()) {
+      if (packet.isIpv6) decrementHopLimit(this.bytes, packet.ip);
+      else decrementTtl(this.bytes, packet.ip);
+    }
     if (packet.wireBytes() <= outPort.mtuBytes)
       return this.send(packet, packet.frame, packet.ip, view.l3Length);
     return sendInPieces(packet, outPort.mtuBytes, this.scratch, this.piece)
@@ -55,7 +64,7 @@ export class Egress {
       if (outPort.mac === undefined) return Verdict.hostUnreachable;
       const out = ip - ETHERNET_HEADER_BYTES;
       moveVnet(this.bytes, frame, out);
-      writeEthernet(this.bytes, out, outPort.mac, 0, this.bridgeMac, 0, EtherType.ipv4);
+      writeEthernet(this.bytes, out, outPort.mac, 0, this.bridgeMac, 0, etherTypeOf(this.bytes, ip));
       this.sink.send(outPort.id, out, length + ETHERNET_HEADER_BYTES, 0);
     } else {
       moveVnet(this.bytes, frame, ip);

@@ -88,7 +88,8 @@ export class FastPath {
   /** Remembers what the pipeline did with a packet of a known connection that it has forwarded. */
   learn(packet: Packet): void {
     const { inPort, outPort } = packet;
-    if (inPort === undefined || outPort === undefined || packet.flow === 0) return;
+    // It reads IPv4 alone, and no IPv4 packet may find its way by an IPv6 address' handle.
+    if (inPort === undefined || outPort === undefined || packet.flow === 0 || packet.isIpv6) return;
     if (inPort.kind !== PortKind.pod) this.ways.admit(inPort.id, packet.src | 0, packet.peer | 0);
     this.ways.put(inPort.id, packet.newDst | 0, outPort, packet.nextHop | 0);
   }

@@ -61,6 +61,12 @@ export class FragmentCache {
     return false;
   }
 
+  /** Marks the addresses of all records in the address book. */
+  markAddresses(mark: (address: number) => void): void {
+    for (let at = 0; at < this.words.length; at += WORDS)
+      for (const word of [Word.src, Word.dst, Word.newSrc, Word.newDst]) mark(this.words[at + word]);
+  }
+
   private matches(record: number, packet: Packet): boolean {
     const at = record * WORDS;
     return (
@@ -71,8 +77,9 @@ export class FragmentCache {
   }
 }
 
+/** IPv6 counts identifications by source and destination alone, in 32 bits (RFC 8200 §4.5). */
 function keyOf({ view }: Packet): number {
-  return (view.id << 8) | view.protocol;
+  return view.version === 6 ? view.id | 0 : (view.id << 8) | view.protocol;
 }
 
 /** First record of the set that a packet's key falls into. */

@@ -1,6 +1,7 @@
 /**
  * The link to the machine: one neighbour. The node answers ARP for its own address and, as a proxy, for everything
- * that lies behind it (RFC 1027); it asks for the machine's MAC when it must, and keeps a few packets meanwhile.
+ * that lies behind it (RFC 1027); it asks for the machine's MAC when it must, and keeps a few packets meanwhile. The
+ * machine has one MAC for both families: it is asked for by ARP, and learned from neighbour discovery too.
  */
 import {
   ARP_BYTES,
@@ -15,6 +16,7 @@ import {
   ETHERNET_DST,
   ETHERNET_HEADER_BYTES,
   EtherType,
+  etherTypeOf,
   isArp,
   isGroupMac,
   MAC_BYTES,
@@ -144,7 +146,8 @@ export class HostLink {
     this.sink.send(port.id, frame, ETHERNET_HEADER_BYTES + ARP_BYTES, 0);
   }
 
-  private learn(port: Port, macOffset: number, nowMs: number): void {
+  /** Notes the machine's MAC, at an offset in the arena, and sends what waited for it. */
+  learn(port: Port, macOffset: number, nowMs: number): void {
     copyMac(this.hostMac, 0, this.bytes, macOffset);
     this.macWords.set(this.hostMac);
     this.isKnown = true;
@@ -156,7 +159,7 @@ export class HostLink {
   private emit(port: Port, frame: number, ip: number, length: number): void {
     const out = ip - ETHERNET_HEADER_BYTES;
     moveVnet(this.bytes, frame, out);
-    writeEthernet(this.bytes, out, this.hostMac, 0, this.mac, 0, EtherType.ipv4);
+    writeEthernet(this.bytes, out, this.hostMac, 0, this.mac, 0, etherTypeOf(this.bytes, ip));
     this.sink.send(port.id, out, length + ETHERNET_HEADER_BYTES, 0);
   }
 

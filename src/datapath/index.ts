@@ -7,6 +7,10 @@
  * Every end has a named verdict (verdicts.ts), counted and, while tracing is on, recorded as an `Observation`.
  *
  * All is pure: frames are `(offset, length)` in one arena, time and randomness are arguments, output goes to a `FrameSink`.
+ * IPv6 goes the same way. Its addresses have 32-bit handles (ipv6/address-book.ts), so connections, NAT, Services and
+ * fragments know no difference; what differs is in ipv6/: the way in, neighbour discovery, routes by prefix, ICMPv6. A
+ * packet's `isIpv6` chooses where bytes are read or written.
+ *
  * Nothing is allocated per packet: one `Packet` is refilled, tables live in typed arrays, and packets of the node's own are
  * built in scratch space. Frames carry a virtio_net_hdr in front, so that super-packets and partial checksums pass.
  */
@@ -14,6 +18,8 @@ export type { ConntrackFilter, ConntrackRecord } from "./conntrack/records.js";
 export type { ConntrackOptions, ConntrackSettings, TcpTracking } from "./conntrack/settings.js";
 export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
+export { AddressBook, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
+export type { Route6, RouteTable6 } from "./ipv6/routes.js";
 export type { DatapathOptions, UnderlayEnds } from "./options.js";
 export type { Route, RouteTable } from "./routes.js";
 export * from "./types.js";

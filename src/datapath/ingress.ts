@@ -1,7 +1,15 @@
 /** The way in: link header, ARP, and whether the port may send such a packet at all. */
-import { ETHERNET_DST, ETHERNET_HEADER_BYTES, EtherType, etherType, isGroupMac } from "../wire/index.js";
+import {
+  ETHERNET_DST,
+  ETHERNET_HEADER_BYTES,
+  EtherType,
+  etherType,
+  etherTypeOf,
+  isGroupMac,
+} from "../wire/index.js";
 import type { Bridge } from "./bridge.js";
 import type { HostLink } from "./host-link.js";
+import type { Ingress6 } from "./ipv6/ingress.js";
 import type { Packet } from "./packet.js";
 import type { Port } from "./ports.js";
 import type { Router } from "./router.js";
@@ -15,12 +23,15 @@ export class Ingress {
     private readonly hostLink: HostLink,
     private readonly router: Router,
     private readonly bridgeNetfilter: boolean,
+    private readonly ipv6?: Ingress6,
   ) {}
 
   /** Reads a frame of `length` bytes. Returns CONTINUE when an IP packet is to go on, else the verdict. */
   accept(packet: Packet, port: Port, length: number): number {
     if (port.kind === PortKind.pod) return this.fromPod(packet, port, length);
     if (port.kind === PortKind.host) return this.fromHost(packet, port, length);
+    if (this.ipv6 !== undefined && length > 0 && etherTypeOf(this.bytes, packet.frame) === EtherType.ipv6)
+      return this.ipv6.bare(packet, port, length);
     if (!packet.parse(packet.frame, length)) return Verdict.malformed;
     return port.kind === PortKind.node ? this.router.admitOwn(packet) : this.router.admit(packet, port);
   }
@@ -33,6 +44,7 @@ export class Ingress {
     packet.toGroupMac = isGroupMac(bytes, frame + ETHERNET_DST);
     const type = etherType(bytes, frame);
     if (type === EtherType.arp) return this.hostLink.arp(packet, port, length);
+    if (type === EtherType.ipv6 && this.ipv6 !== undefined) return this.ipv6.fromHost(packet, port, length);
     if (type !== EtherType.ipv4) return Verdict.unsupportedL3;
     if (!packet.parse(frame + ETHERNET_HEADER_BYTES, length - ETHERNET_HEADER_BYTES))
       return Verdict.malformed;
@@ -47,6 +59,11 @@ export class Ingress {
     packet.toGroupMac = isGroupMac(bytes, frame + ETHERNET_DST);
     const type = etherType(bytes, frame);
     if (type === EtherType.arp) return bridge.arp(packet, port, length);
+    if (type === EtherType.ipv6 && this.ipv6 !== undefined) {
+      const accepted = this.ipv6.fromPod(packet, port, length);
+      if (accepted !== CONTINUE) return accepted;
+      return bridge.isForNode(frame) ? this.router.admit(packet, port) : this.across(packet, port, length);
+    }
     if (type !== EtherType.ipv4) return Verdict.unsupportedL3;
     if (!packet.parse(frame + ETHERNET_HEADER_BYTES, length - ETHERNET_HEADER_BYTES))
       return Verdict.malformed;

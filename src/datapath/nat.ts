@@ -5,6 +5,7 @@ import type { Addresses } from "./addresses.js";
 import type { Conntrack } from "./conntrack/conntrack.js";
 import { invertPorts } from "./conntrack/invert.js";
 import { State } from "./conntrack/state.js";
+import { isIpv6Handle } from "./ipv6/address-book.js";
 import type { Packet } from "./packet.js";
 import {
   PortKind,
@@ -66,6 +67,8 @@ export class Nat {
       packet.reason = decision.reason;
       return decision.action === ServiceAction.reject ? Verdict.serviceReject : Verdict.serviceDrop;
     }
+    // No rule may lead from one family to the other: a packet has room for its own addresses only.
+    if (isIpv6Handle(decision.ip) !== packet.isIpv6) return Verdict.serviceDrop;
     packet.endpoint = decision.endpoint;
     packet.masquerade = decision.masquerade;
     packet.newDst = decision.ip;
@@ -116,7 +119,7 @@ export class Nat {
 
   /** Looks for a source port (or ICMP identifier) of the same class that makes the reply tuple unique. */
   private choosePort(packet: Packet): boolean {
-    const isIcmp = packet.protocol === IpProtocol.icmp;
+    const isIcmp = packet.protocol === IpProtocol.icmp || packet.protocol === IpProtocol.icmpv6;
     if (!isIcmp && !hasPorts(packet.protocol)) return false;
     const port = packet.ports >>> 16;
     const least = isIcmp ? 0 : port < 512 ? 1 : port < 1024 ? 600 : 1024;

@@ -1,6 +1,7 @@
 /** What a {@link Datapath} is made of. */
 import type { TcpTracking } from "./conntrack/settings.js";
 import type { ConntrackTimeouts } from "./conntrack/state.js";
+import type { AddressBook } from "./ipv6/address-book.js";
 import type { FrameSink, NodeAddresses, PolicyResolver, ServiceResolver, TraceSink } from "./types.js";
 
 /** The node's own ends of the tunnels; for traces only. */
@@ -33,6 +34,8 @@ export interface DatapathOptions {
   /** MAC of the node's end of the host TAP. */
   readonly hostPortMac: Uint8Array;
   readonly underlay?: UnderlayEnds;
+  /** The handles of IPv6 addresses, which the proxy shares; needed when the node's addresses have IPv6. */
+  readonly addressBook?: AddressBook;
   /** Most connections; 262,144 as Linux when missing. */
   readonly conntrackMax?: number;
   readonly conntrackTimeouts?: Partial<ConntrackTimeouts>;

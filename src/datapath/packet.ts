@@ -1,11 +1,16 @@
 /** The packet in hand: where it is, what it is, and what the stages have decided about it so far. One object, refilled. */
 import {
+  IPV6_DST,
+  IPV6_SRC,
   IpProtocol,
   isFragment,
   isIcmpError,
+  isIcmpv6Error,
   PacketView,
   ParseError,
   parseIpv4Packet,
+  parseIpv6Packet,
+  parseQuotedIpv6,
   parseQuotedPacket,
   SCTP_CHECKSUM,
   TCP_CHECKSUM,
@@ -14,6 +19,7 @@ import {
   UDP_HEADER_BYTES,
   writeSctpChecksum,
 } from "../wire/index.js";
+import { type AddressBook, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
 import type { Port } from "./ports.js";
 import { PortKind } from "./types.js";
 import {
@@ -110,12 +116,22 @@ export class Packet {
   outKind: PortKind = PortKind.local;
   outPort: Port | undefined = undefined;
   nextHop = 0;
+  /** Of a packet that the node itself made: the port whose link its link-local destination is on. */
+  linkPort: Port | undefined = undefined;
   /** The node's own address towards where it goes. */
   sourceIp = 0;
   /** MTU to announce in fragmentation-needed. */
   mtuBytes = 0;
 
-  constructor(readonly bytes: Uint8Array) {}
+  /** @param book missing on a node without IPv6: its packets are not well formed then */
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly book?: AddressBook,
+  ) {}
+
+  get isIpv6(): boolean {
+    return this.view.version === 6;
+  }
 
   /** Starts on a frame. Its IP packet is read by {@link parse}. */
   begin(port: Port | undefined, frame: number, peer: number, nowMs: number): void {
@@ -140,15 +156,48 @@ export class Packet {
     this.isBridged = false;
     this.outPort = undefined;
     this.nextHop = 0;
+    this.linkPort = undefined;
   }
 
-  /** Reads the IP packet of up to `length` bytes at `ip`. False when it, or its virtio_net_hdr, is not well formed. */
+  /** Reads the IPv4 packet of up to `length` bytes at `ip`. False when it, or its virtio_net_hdr, is not well formed. */
   parse(ip: number, length: number): boolean {
     const { view } = this;
     this.ip = ip;
     if (parseIpv4Packet(this.bytes, ip, length, view) !== ParseError.ok) return false;
-    this.protocol = view.protocol;
     this.isIcmpError = view.protocol === IpProtocol.icmp && isIcmpError(view.icmpType);
+    return this.take();
+  }
+
+  /** The same for IPv6. Its addresses have no handles yet: {@link intern} comes next, when the source is believed. */
+  parse6(ip: number, length: number): boolean {
+    const { view } = this;
+    this.ip = ip;
+    if (this.book === undefined || parseIpv6Packet(this.bytes, ip, length, view) !== ParseError.ok)
+      return false;
+    this.isIcmpError = view.protocol === IpProtocol.icmpv6 && isIcmpv6Error(view.icmpType);
+    return this.take();
+  }
+
+  /** Gives the addresses of an IPv6 packet their handles; false when the book is full. */
+  intern(): boolean {
+    const { bytes, book, view } = this;
+    if (book === undefined) return false;
+    // Each is in a field before the next is asked for, where a collection finds it.
+    this.src = book.intern(bytes, view.l3Offset + IPV6_SRC);
+    this.dst = book.intern(bytes, view.l3Offset + IPV6_DST);
+    this.newSrc = view.src = this.src;
+    this.newDst = view.dst = this.dst;
+    return this.src !== NO_HANDLE && this.dst !== NO_HANDLE;
+  }
+
+  /** Marks the addresses that the packet keeps in the book. */
+  markAddresses(mark: (address: number) => void): void {
+    for (const address of [this.src, this.dst, this.newSrc, this.newDst, this.sourceIp]) mark(address);
+  }
+
+  private take(): boolean {
+    const { view } = this;
+    this.protocol = view.protocol;
     this.isLaterFragment = view.fragmentOffset !== 0;
     this.ports = portsOf(view);
     this.src = view.src;
@@ -170,11 +219,23 @@ export class Packet {
 
   /** Reads the packet that this ICMP error quotes; false when it is not enough to find a connection by. */
   readEmbedded(): boolean {
-    const { embedded } = this;
-    if (isFragment(this.view)) return false;
-    if (parseQuotedPacket(this.bytes, this.view, embedded.view) !== ParseError.ok) return false;
+    const { bytes, view, embedded } = this;
+    if (isFragment(view)) return false;
+    const parse = this.isIpv6 ? parseQuotedIpv6 : parseQuotedPacket;
+    if (parse(bytes, view, embedded.view) !== ParseError.ok) return false;
     embedded.ports = portsOf(embedded.view);
-    return embedded.view.fragmentOffset === 0;
+    return embedded.view.fragmentOffset === 0 && this.readEmbeddedAddresses();
+  }
+
+  /** An address without a handle belongs to no connection; no IPv4 address may pass for a handle. */
+  private readEmbeddedAddresses(): boolean {
+    const { bytes, book } = this;
+    const { view } = this.embedded;
+    if (!this.isIpv6) return !isIpv6Handle(view.src) && !isIpv6Handle(view.dst);
+    if (book === undefined) return false;
+    view.src = book.find(bytes, view.l3Offset + IPV6_SRC);
+    view.dst = book.find(bytes, view.l3Offset + IPV6_DST);
+    return view.src !== NO_HANDLE && view.dst !== NO_HANDLE;
   }
 
   /** Length of the IP packet on the wire: of one segment when it is a super-packet. */
@@ -219,6 +280,7 @@ export class Packet {
 }
 
 function portsOf(view: PacketView): number {
-  if (view.protocol !== IpProtocol.icmp) return (view.sport << 16) | view.dport;
+  const { protocol } = view;
+  if (protocol !== IpProtocol.icmp && protocol !== IpProtocol.icmpv6) return (view.sport << 16) | view.dport;
   return (view.icmpId << 16) | (view.icmpType << 8) | view.icmpCode;
 }

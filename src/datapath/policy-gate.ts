@@ -45,12 +45,12 @@ export class PolicyGate {
 
   private allowsOriginal({ protocol, inPort, src, dst, newDst, newPorts }: Packet): boolean {
     // The machine asks pods by their own addresses as the node's kubelet does; by a Service it is a client from outside.
-    const isProbe = inPort?.kind === PortKind.host && src === this.addresses.hostIp && dst === newDst;
+    const isProbe = inPort?.kind === PortKind.host && this.addresses.isHost(src) && dst === newDst;
     return isProbe || this.allows(protocol, src, newDst, newPorts & 0xffff);
   }
 
   private allowsReply({ protocol, outPort, src, newSrc, newDst, ports }: Packet): boolean {
-    const isProbe = outPort?.kind === PortKind.host && newDst === this.addresses.hostIp && src === newSrc;
+    const isProbe = outPort?.kind === PortKind.host && this.addresses.isHost(newDst) && src === newSrc;
     return isProbe || this.allows(protocol, newDst, src, ports >>> 16);
   }
 

@@ -1,5 +1,6 @@
-/** The node's ports, by id and, for pods, by IPv4 address. */
-import { formatIpv4, MAC_BYTES } from "../wire/index.js";
+/** The node's ports, by id and, for pods, by address. */
+import { formatIp, IPV6_MIN_MTU, linkLocalOfMac, MAC_BYTES } from "../wire/index.js";
+import { type AddressBook, NO_HANDLE } from "./ipv6/address-book.js";
 import { MacWords } from "./mac-words.js";
 import { type PortConfig, PortKind } from "./types.js";
 
@@ -13,6 +14,9 @@ export class Port {
   readonly ip: number;
   /** The same, signed. */
   readonly ip32: number;
+  /** Handles of the pod's IPv6 address and of the link-local one that its MAC gives it; 0 when it has none. */
+  ip6 = NO_HANDLE;
+  linkLocal = NO_HANDLE;
   /** Undefined when the MAC is learned from traffic. */
   readonly mac: Uint8Array | undefined;
   /** The same for comparisons; all zero when there is none. */
@@ -45,9 +49,12 @@ export class Ports {
   /** Keys are signed: a Map finds 32-bit integers without boxing them. */
   private readonly podByIp = new Map<number, Port>();
 
+  constructor(private readonly book?: AddressBook) {}
+
   /** @throws RangeError when the configuration contradicts itself or another port */
   add(config: PortConfig): Port {
     const port = this.check(new Port(config));
+    if (config.ip6 !== undefined) this.addIpv6(port, config.ip6);
     while (this.byId.length <= port.id) this.byId.push(undefined);
     this.byId[port.id] = port;
     if (port.kind === PortKind.host) this.host = port;
@@ -55,6 +62,7 @@ export class Ports {
     if (port.kind === PortKind.pod) {
       this.pods.push(port);
       if (port.ip !== 0) this.podByIp.set(port.ip | 0, port);
+      if (port.ip6 !== NO_HANDLE) this.podByIp.set(port.ip6 | 0, port);
     }
     return port;
   }
@@ -68,7 +76,9 @@ export class Ports {
     if (this.node === port) this.node = undefined;
     const at = this.pods.indexOf(port);
     if (at >= 0) this.pods.splice(at, 1);
-    if (this.podByIp.get(port.ip | 0) === port) this.podByIp.delete(port.ip | 0);
+    for (const ip of [port.ip | 0, port.ip6 | 0]) if (this.podByIp.get(ip) === port) this.podByIp.delete(ip);
+    this.book?.unpin(port.ip6);
+    this.book?.unpin(port.linkLocal);
     return port;
   }
 
@@ -78,6 +88,24 @@ export class Ports {
 
   pod(ip: number): Port | undefined {
     return this.podByIp.get(ip | 0);
+  }
+
+  private addIpv6(port: Port, address: bigint): void {
+    const { book } = this;
+    const where = `port ${port.id} (${port.name})`;
+    if (book === undefined) throw new RangeError(`${where}: this node has no IPv6`);
+    if (port.mac === undefined) throw new RangeError(`${where}: a port with an address needs a MAC`);
+    if (port.mtuBytes < IPV6_MIN_MTU)
+      throw new RangeError(`${where}: the MTU must be at least ${IPV6_MIN_MTU} for IPv6`);
+    const handle = book.pin(address);
+    if (this.podByIp.has(handle | 0)) {
+      book.unpin(handle);
+      throw new RangeError(
+        `${where}: ${formatIp(book.name(handle))} belongs to another pod; remove that port first`,
+      );
+    }
+    port.ip6 = handle;
+    port.linkLocal = book.pin(linkLocalOfMac(port.mac));
   }
 
   private check(port: Port): Port {
@@ -101,7 +129,7 @@ export class Ports {
     if (port.ip !== 0 && port.mac === undefined)
       throw new RangeError(`${where}: a port with an address needs a MAC`);
     if (port.ip !== 0 && this.podByIp.has(port.ip | 0)) {
-      throw new RangeError(`${where}: ${formatIpv4(port.ip)} belongs to another pod; remove that port first`);
+      throw new RangeError(`${where}: ${formatIp(port.ip)} belongs to another pod; remove that port first`);
     }
     return port;
   }

@@ -1,6 +1,7 @@
 /**
  * Writes what was decided into the bytes: addresses, ports, and every checksum that covers them, incrementally (RFC 1624).
- * A partial checksum holds only the pseudo-header's sum, so addresses change it and ports do not.
+ * A partial checksum holds only the pseudo-header's sum, so addresses change it and ports do not. IPv6 has no checksum
+ * of its header, and one over the pseudo-header in ICMPv6.
  */
 import {
   checksum,
@@ -10,21 +11,24 @@ import {
   IPV4_CHECKSUM,
   IPV4_DST,
   IPV4_SRC,
+  IPV6_DST,
+  IPV6_SRC,
   IpProtocol,
   type PacketView,
   setU16,
   setU32,
   TCP_CHECKSUM,
   UDP_CHECKSUM,
+  writeIcmpv6Checksum,
   writeSctpChecksum,
 } from "../wire/index.js";
+import type { AddressBook } from "./ipv6/address-book.js";
 import type { Packet } from "./packet.js";
 
 /** Applies the translation to the packet's bytes; the packet's view stays as it came. */
 export function rewrite(packet: Packet): void {
-  const { bytes, view, newSrc, newDst } = packet;
-  const addresses = replaced(view.src, newSrc) + replaced(view.dst, newDst);
-  writeAddresses(bytes, view, newSrc, newDst, addresses);
+  const { bytes, book, view, newSrc, newDst } = packet;
+  const addresses = writeAddresses(bytes, book, view, newSrc, newDst);
   if (packet.translatesEmbedded) {
     rewriteEmbedded(packet);
     return;
@@ -36,11 +40,13 @@ export function rewrite(packet: Packet): void {
 
 /** The quoted packet becomes what its sender sent; then the error's checksum, which covers it, is computed anew. */
 function rewriteEmbedded(packet: Packet): void {
-  const { bytes, view, embedded } = packet;
-  const { newSrc, newDst } = embedded;
-  const addresses = replaced(embedded.view.src, newSrc) + replaced(embedded.view.dst, newDst);
-  writeAddresses(bytes, embedded.view, newSrc, newDst, addresses);
+  const { bytes, book, view, embedded } = packet;
+  const addresses = writeAddresses(bytes, book, embedded.view, embedded.newSrc, embedded.newDst);
   rewriteTransport(bytes, embedded.view, embedded.ports, embedded.newPorts, addresses);
+  if (packet.isIpv6) {
+    writeIcmpv6Checksum(bytes, view.l3Offset, view.l4Offset, view.l4Length);
+    return;
+  }
   setU16(bytes, view.l4Offset + ICMP_CHECKSUM, 0);
   setU16(bytes, view.l4Offset + ICMP_CHECKSUM, checksum(bytes, view.l4Offset, view.l4Length));
 }
@@ -60,6 +66,11 @@ function rewriteTransport(
   addresses: number,
 ): void {
   const { l4Offset, protocol } = view;
+  if (protocol === IpProtocol.icmpv6) {
+    setU16(bytes, l4Offset + ICMP_ID, newPorts >>> 16);
+    patch(bytes, l4Offset + ICMP_CHECKSUM, addresses + replaced(ports & 0xffff0000, newPorts & 0xffff0000));
+    return;
+  }
   if (protocol === IpProtocol.icmp) {
     if (ports >>> 16 === newPorts >>> 16) return;
     setU16(bytes, l4Offset + ICMP_ID, newPorts >>> 16);
@@ -81,16 +92,24 @@ function rewriteTransport(
   }
 }
 
+/** Returns what to add to a sum that covers the addresses. */
 function writeAddresses(
   bytes: Uint8Array,
+  book: AddressBook | undefined,
   view: PacketView,
   newSrc: number,
   newDst: number,
-  addresses: number,
-): void {
+): number {
+  if (view.version === 6 && book !== undefined) {
+    book.write(newSrc, bytes, view.l3Offset + IPV6_SRC);
+    book.write(newDst, bytes, view.l3Offset + IPV6_DST);
+    return book.replaced(view.src, newSrc) + book.replaced(view.dst, newDst);
+  }
+  const addresses = replaced(view.src, newSrc) + replaced(view.dst, newDst);
   setU32(bytes, view.l3Offset + IPV4_SRC, newSrc);
   setU32(bytes, view.l3Offset + IPV4_DST, newDst);
   patch(bytes, view.l3Offset + IPV4_CHECKSUM, addresses);
+  return addresses;
 }
 
 function writePorts(bytes: Uint8Array, l4Offset: number, ports: number): void {

@@ -1,9 +1,10 @@
 /** Where a packet goes, and whether it may have come the way it came. */
-import { isUnicastHostIpv4 } from "../wire/index.js";
 import type { Addresses } from "./addresses.js";
+import { isIpv6Handle } from "./ipv6/address-book.js";
+import type { Route6, RouteTable6 } from "./ipv6/routes.js";
 import type { Packet } from "./packet.js";
 import type { Port, Ports } from "./ports.js";
-import type { RouteTable } from "./routes.js";
+import type { Route, RouteTable } from "./routes.js";
 import { PortKind } from "./types.js";
 import { CONTINUE, Verdict } from "./verdicts.js";
 
@@ -12,6 +13,7 @@ export class Router {
     private readonly addresses: Addresses,
     private readonly ports: Ports,
     private readonly routes: RouteTable,
+    private readonly routes6?: RouteTable6,
   ) {}
 
   /**
@@ -20,22 +22,29 @@ export class Router {
    */
   admit(packet: Packet, port: Port): number {
     const { src, dst } = packet;
-    if (!isUnicastHostIpv4(src) || this.addresses.isOwn(src) || this.addresses.isGroup(src))
+    const { addresses } = this;
+    // No IPv4 packet may pass for an IPv6 address' handle.
+    if (!packet.isIpv6 && (isIpv6Handle(src) || isIpv6Handle(dst))) return Verdict.martian;
+    if (!addresses.isUnicastHost(src) || addresses.isOwn(src) || addresses.isGroup(src))
       return Verdict.martian;
-    if (!isUnicastHostIpv4(dst) && !this.addresses.isGroup(dst)) return Verdict.martian;
-    if (port.kind === PortKind.pod || src === this.addresses.hostIp) return this.admitDirect(packet, port);
-    const route = this.routes.lookup(src);
+    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst)) return Verdict.martian;
+    if (packet.isIpv6 && this.leavesLink(packet, port)) return Verdict.martian;
+    if (port.kind === PortKind.pod || addresses.isHost(src)) return this.admitDirect(packet, port);
+    const route = this.lookup(src);
     if (port.kind === PortKind.host) {
       return route?.port === port.id && !this.addresses.inPodNetwork(src) ? CONTINUE : Verdict.spoofedIp;
     }
     if (route?.port === port.id && route.nextHop === packet.peer) return CONTINUE;
-    return this.routes.hasPeer(port.id, packet.peer) ? Verdict.spoofedIp : Verdict.unknownPeer;
+    const known = (packet.isIpv6 ? this.routes6 : this.routes)?.hasPeer(port.id, packet.peer) === true;
+    return known ? Verdict.spoofedIp : Verdict.unknownPeer;
   }
 
   /** What the node itself sends has one of its own addresses as source. */
-  admitOwn({ src, dst }: Packet): number {
-    if (!isUnicastHostIpv4(dst) && !this.addresses.isGroup(dst)) return Verdict.martian;
-    return this.addresses.isOwn(src) ? CONTINUE : Verdict.spoofedIp;
+  admitOwn({ src, dst, isIpv6 }: Packet): number {
+    const { addresses } = this;
+    if (!isIpv6 && (isIpv6Handle(src) || isIpv6Handle(dst))) return Verdict.martian;
+    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst)) return Verdict.martian;
+    return addresses.isOwn(src) ? CONTINUE : Verdict.spoofedIp;
   }
 
   /** Sets the way out for `newDst`. Returns CONTINUE or a verdict. */
@@ -44,22 +53,24 @@ export class Router {
     const dst = packet.newDst;
     if (addresses.isOwn(dst)) {
       packet.outKind = PortKind.local;
-      packet.outPort = this.ports.node;
+      // Its link-local addresses are the datapath's alone: the stack would not know which link an answer is for.
+      packet.outPort = addresses.isLinkLocal(dst) ? undefined : this.ports.node;
       return CONTINUE;
     }
     if (addresses.isGroup(dst)) return Verdict.multicast;
     if (addresses.inPodSubnet(dst))
       return this.leaveBy(packet, this.ports.pod(dst), 0, Verdict.hostUnreachable);
-    if (dst === addresses.hostIp) return this.leaveBy(packet, this.ports.host, 0, Verdict.noRoute);
+    if (addresses.isHost(dst)) return this.leaveBy(packet, this.ports.host, 0, Verdict.noRoute);
     if (addresses.inServiceNetwork(dst)) return Verdict.unknownService;
-    const route = this.routes.lookup(dst);
+    if (addresses.isLinkLocal(dst)) return this.leaveBy(packet, packet.linkPort, 0, Verdict.noRoute);
+    const route = this.lookup(dst);
     if (route === undefined) return Verdict.noRoute;
     const port = this.ports.get(route.port);
     // The machine must not get back what it sent, nor what belongs to a pod network that no node leases.
     if (port?.kind === PortKind.host && (packet.inPort === port || addresses.inPodNetwork(dst)))
       return Verdict.noRoute;
     const verdict = this.leaveBy(packet, port, route.nextHop, Verdict.noRoute);
-    if (route.source !== undefined) packet.sourceIp = route.source;
+    if ("source" in route && route.source !== undefined) packet.sourceIp = route.source;
     return verdict;
   }
 
@@ -71,7 +82,19 @@ export class Router {
 
   /** The connected checks: pods were checked against their port, the machine is at the host port only. */
   private admitDirect({ src }: Packet, port: Port): number {
-    return src === this.addresses.hostIp && port.kind !== PortKind.host ? Verdict.spoofedIp : CONTINUE;
+    return this.addresses.isHost(src) && port.kind !== PortKind.host ? Verdict.spoofedIp : CONTINUE;
+  }
+
+  /** Whether a link-local address would leave its link (RFC 4291 §2.5.6): it talks to pods and the node beside it only. */
+  private leavesLink({ src, dst, isBridged }: Packet, { kind }: Port): boolean {
+    const { addresses } = this;
+    if (!addresses.isLinkLocal(src) && !addresses.isLinkLocal(dst)) return false;
+    const isOnLink = kind === PortKind.pod || kind === PortKind.host;
+    return !isOnLink || !(isBridged || addresses.isOwn(dst) || addresses.isGroup(dst));
+  }
+
+  private lookup(ip: number): Route | Route6 | undefined {
+    return isIpv6Handle(ip) ? this.routes6?.lookup(ip) : this.routes.lookup(ip);
   }
 
   private leaveBy(packet: Packet, port: Port | undefined, nextHop: number, otherwise: number): number {
@@ -79,7 +102,7 @@ export class Router {
     packet.outKind = port.kind;
     packet.outPort = port;
     packet.nextHop = nextHop;
-    packet.sourceIp = this.addresses.towards(port.kind);
+    packet.sourceIp = this.addresses.towards(port.kind, packet.isIpv6);
     return CONTINUE;
   }
 }

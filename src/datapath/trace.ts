@@ -4,13 +4,21 @@
  */
 import {
   formatFingerprint,
+  formatIpv6,
   formatSctpChunks,
   formatTcpFlags,
   hasIcmpId,
+  hasIcmpv6Id,
+  IPV6_DST,
+  IPV6_SRC,
+  type IpAddress,
   IpProtocol,
   icmpName,
+  icmpv6Name,
   packetFingerprint,
+  readIpv6Address,
 } from "../wire/index.js";
+import { NO_HANDLE } from "./ipv6/address-book.js";
 import type { UnderlayEnds } from "./options.js";
 import { CtState, Hook, type Packet } from "./packet.js";
 import type { Port } from "./ports.js";
@@ -44,7 +52,7 @@ export function observe(
   const { outcome, reason } = VERDICTS[verdict];
   const isLeaving = outcome === "forward";
   const isTranslated = isLeaving || (outcome === "deliver" && packet.outPort !== undefined);
-  const before = tuple(packet.protocol, packet.src, packet.dst, packet.ports);
+  const before = tuple(packet, packet.src, packet.dst, packet.ports);
   const why = packet.reason || reason;
   return {
     timeMs: packet.nowMs,
@@ -55,7 +63,7 @@ export function observe(
     verdict: outcome,
     reason: why || undefined,
     before,
-    after: isTranslated ? tuple(packet.protocol, packet.newSrc, packet.newDst, packet.newPorts) : before,
+    after: isTranslated ? tuple(packet, packet.newSrc, packet.newDst, packet.newPorts) : before,
     service: packet.service || undefined,
     endpoint: packet.endpoint || undefined,
     policy: packet.policy || undefined,
@@ -75,8 +83,23 @@ function leavesWithTtl(packet: Packet, isLeaving: boolean): number {
   return isRouted && view.ttl > 0 ? view.ttl - 1 : view.ttl;
 }
 
-function tuple(protocol: number, src: number, dst: number, ports: number): Tuple {
-  return { protocol, src, dst, sport: ports >>> 16, dport: ports & 0xffff };
+function tuple(packet: Packet, src: number, dst: number, ports: number): Tuple {
+  const { protocol, view } = packet;
+  return {
+    protocol,
+    src: addressOf(packet, src, view.l3Offset + IPV6_SRC),
+    dst: addressOf(packet, dst, view.l3Offset + IPV6_DST),
+    sport: ports >>> 16,
+    dport: ports & 0xffff,
+  };
+}
+
+/** An IPv6 packet that was refused at once has no handles, but its bytes are as they came. */
+function addressOf({ isIpv6, bytes, book }: Packet, address: number, offset: number): IpAddress {
+  if (!isIpv6) return address;
+  return address === NO_HANDLE || book === undefined
+    ? formatIpv6(readIpv6Address(bytes, offset))
+    : book.name(address);
 }
 
 /** The underlay ends: of the way out when the packet left by a tunnel, else of the way in. */
@@ -103,6 +126,10 @@ function describe({ bytes, view }: Packet): string {
   if (view.protocol === IpProtocol.tcp) return formatTcpFlags(view.tcpFlags);
   if (view.protocol === IpProtocol.sctp)
     return formatSctpChunks(bytes, view.l4Offset, view.l4Offset + view.l4Length);
+  if (view.protocol === IpProtocol.icmpv6) {
+    const name = icmpv6Name(view.icmpType, view.icmpCode);
+    return hasIcmpv6Id(view.icmpType) ? `${name} seq ${view.icmpSeq}` : name;
+  }
   if (view.protocol !== IpProtocol.icmp) return "";
   const name = icmpName(view.icmpType, view.icmpCode);
   return hasIcmpId(view.icmpType) ? `${name} seq ${view.icmpSeq}` : name;
@@ -133,19 +160,19 @@ function hookName(packet: Packet, hook: number): string {
 }
 
 function passedStage(packet: Packet, hook: number): Stage {
-  const { protocol, src, dst, ports, newSrc, newDst, newPorts } = packet;
+  const { src, dst, ports, newSrc, newDst, newPorts } = packet;
   const name = hookName(packet, hook);
   if (hook === Hook.conntrack) return { hook: name, verdict: ACCEPT, reason: CT_NAMES[packet.ctState] };
   if (hook === Hook.route) return { hook: name, verdict: ACCEPT, reason: packet.outPort?.name ?? LOCAL };
   // DNAT before routing changes the destination, SNAT after it the source.
   const midPorts = (ports & 0xffff0000) | (newPorts & 0xffff);
   if (hook === Hook.prerouting && (dst !== newDst || midPorts !== ports)) {
-    return rewritten(name, "dnat", tuple(protocol, src, dst, ports), tuple(protocol, src, newDst, midPorts));
+    return rewritten(name, "dnat", tuple(packet, src, dst, ports), tuple(packet, src, newDst, midPorts));
   }
   if (hook === Hook.postrouting && (src !== newSrc || midPorts !== newPorts)) {
     const verdict = packet.masquerade ? "masquerade" : "snat";
-    const before = tuple(protocol, src, newDst, midPorts);
-    return rewritten(name, verdict, before, tuple(protocol, newSrc, newDst, newPorts));
+    const before = tuple(packet, src, newDst, midPorts);
+    return rewritten(name, verdict, before, tuple(packet, newSrc, newDst, newPorts));
   }
   return { hook: name, verdict: ACCEPT };
 }

@@ -4,8 +4,10 @@
  * All packets live in one arena (`Uint8Array`). A frame is `(offset, length)` in it. Ten bytes directly before
  * every frame hold a `virtio_net_hdr` (all zero when the frame is plain); at least {@link HEADROOM_BYTES} bytes
  * before the frame may be overwritten, so that a link header can be put in front without a copy.
- * IPv4 addresses are unsigned 32-bit numbers, ports are host-order numbers.
+ * IPv4 addresses are unsigned 32-bit numbers, IPv6 addresses their handles (ipv6/address-book.ts), also 32-bit numbers;
+ * ports are host-order numbers.
  */
+import type { IpAddress, Ipv6Prefix } from "../wire/index.js";
 
 /** Bytes before each frame that the datapath may use (virtio_net_hdr, Ethernet header, later an outer header). */
 export const HEADROOM_BYTES = 128;
@@ -27,8 +29,9 @@ export interface PortConfig {
   readonly name: string;
   readonly kind: PortKind;
   readonly mtuBytes: number;
-  /** Pod ports: the pod's address and MAC (frames with another source are dropped as spoofed). */
+  /** Pod ports: the pod's addresses and MAC (frames with another source are dropped as spoofed). */
   readonly ip?: number;
+  readonly ip6?: bigint;
   readonly mac?: Uint8Array;
 }
 
@@ -54,6 +57,19 @@ export interface NodeAddresses {
   /** flannel's whole network. */
   readonly podNetwork: Prefix;
   readonly serviceNetwork: Prefix;
+  /** Missing: the node speaks IPv4 only. */
+  readonly ipv6?: NodeAddresses6;
+}
+
+/** The same for IPv6. */
+export interface NodeAddresses6 {
+  readonly nodeIp: bigint;
+  readonly hostIp: bigint;
+  readonly podSubnet: Ipv6Prefix;
+  readonly bridgeIp: bigint;
+  readonly overlayIp: bigint;
+  readonly podNetwork: Ipv6Prefix;
+  readonly serviceNetwork: Ipv6Prefix;
 }
 
 /** An IPv4 prefix; `address` has its host bits clear. */
@@ -145,8 +161,8 @@ export interface PolicyResolver {
 /** Addresses of one direction of a flow; for ICMP echo `sport` is the identifier and `dport` is type << 8 | code. */
 export interface Tuple {
   readonly protocol: number;
-  readonly src: number;
-  readonly dst: number;
+  readonly src: IpAddress;
+  readonly dst: IpAddress;
   readonly sport: number;
   readonly dport: number;
 }

@@ -49,7 +49,12 @@ const ROWS = {
     "Truncated, or a length or checksum in the headers is wrong.",
     "INVALID_PACKET_DROPPED",
   ),
-  unsupportedL3: row("drop", "unsupported-l3-protocol", "Neither IPv4 nor ARP.", "UNSUPPORTED_L3_PROTOCOL"),
+  unsupportedL3: row(
+    "drop",
+    "unsupported-l3-protocol",
+    "Neither ARP nor IP that the node speaks.",
+    "UNSUPPORTED_L3_PROTOCOL",
+  ),
   otherMac: row(
     "drop",
     "invalid-destination-mac",
@@ -69,6 +74,8 @@ const ROWS = {
     "INVALID_SOURCE_IP",
   ),
   martian: row("drop", "martian", "An address that no packet on a wire may have.", "INVALID_SOURCE_IP"),
+  rogueRouter: row("drop", "rogue-router-advertisement", "A pod may not act as a router (RFC 6105)."),
+  addressesFull: row("drop", "address-table-full", "Too many IPv6 addresses are in use."),
   unknownPeer: row("drop", "unknown-peer", "The sending node holds no lease.", "UNKNOWN_SENDER"),
 
   ctInvalid: row(

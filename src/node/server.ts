@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from "node:path";
 import type { ConntrackFilter, Datapath, Observation } from "../datapath/index.js";
 import { BatchedLineStream, observationToJson } from "../observe/index.js";
-import { parseIpv4 } from "../wire/index.js";
+import { parseIp } from "../wire/index.js";
 import { readLog } from "./logs.js";
 import type { Kubelet } from "./pods/kubelet.js";
 import type { PodWorker } from "./pods/worker.js";
@@ -82,9 +82,8 @@ function worker(parts: NodeParts, [namespace = "", pod = ""]: readonly string[])
 function filter(url: URL): ConntrackFilter {
   const address = (name: string) => {
     const text = url.searchParams.get(name);
-    const ip = text === null ? undefined : parseIpv4(text);
-    if (text !== null && ip === undefined)
-      throw new HttpError(400, `${name}: ${text} is not an IPv4 address`);
+    const ip = text === null ? undefined : parseIp(text);
+    if (text !== null && ip === undefined) throw new HttpError(400, `${name}: ${text} is not an IP address`);
     return ip === undefined ? {} : { [name]: ip };
   };
   const protocol = url.searchParams.get("protocol");

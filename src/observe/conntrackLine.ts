@@ -1,6 +1,6 @@
 /** Conntrack entries in the format of `conntrack -L` (conntrack-tools), with accounting. */
 import type { ConntrackRecord, Tuple } from "../datapath/index.js";
-import { formatIpv4, IpProtocol, protocolName } from "../wire/index.js";
+import { formatIp, IpProtocol, protocolName } from "../wire/index.js";
 
 const PROTOCOL_WIDTH = 8;
 
@@ -25,11 +25,12 @@ export function formatConntrackLine(record: ConntrackRecord): string {
 }
 
 function formatDirection(tuple: Tuple, packets: number, bytes: number): string {
-  return `src=${formatIpv4(tuple.src)} dst=${formatIpv4(tuple.dst)} ${formatKey(tuple)}packets=${packets} bytes=${bytes}`;
+  return `src=${formatIp(tuple.src)} dst=${formatIp(tuple.dst)} ${formatKey(tuple)}packets=${packets} bytes=${bytes}`;
 }
 
 function formatKey({ protocol, sport, dport }: Tuple): string {
-  if (protocol === IpProtocol.icmp) return `type=${dport >>> 8} code=${dport & 0xff} id=${sport} `;
+  if (protocol === IpProtocol.icmp || protocol === IpProtocol.icmpv6)
+    return `type=${dport >>> 8} code=${dport & 0xff} id=${sport} `;
   const hasPorts = protocol === IpProtocol.tcp || protocol === IpProtocol.udp || protocol === IpProtocol.sctp;
   return hasPorts ? `sport=${sport} dport=${dport} ` : "";
 }

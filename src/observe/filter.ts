@@ -1,6 +1,16 @@
 /** Which observations a reader wants to see. */
 import type { Observation, Tuple } from "../datapath/index.js";
-import { IpProtocol, type Prefix, parseIpv4, parsePrefix, prefixContains } from "../wire/index.js";
+import {
+  type IpAddress,
+  IpProtocol,
+  ipv6PrefixContains,
+  type Prefix,
+  parseIpv4,
+  parseIpv6,
+  parseIpv6Prefix,
+  parsePrefix,
+  prefixContains,
+} from "../wire/index.js";
 import type { NameOf } from "./tupleText.js";
 
 /** Criteria as the user wrote them. Several values of one are alternatives; all criteria given must hold. */
@@ -84,9 +94,9 @@ export class TraceFilter {
 
 /** The same for both directions of a connection. */
 function connectionKey({ protocol, src, dst, sport, dport }: Tuple): string {
-  if (protocol === IpProtocol.icmp) return `1 ${Math.min(src, dst)} ${Math.max(src, dst)} ${sport}`;
-  const ends = [src * 0x10000 + sport, dst * 0x10000 + dport].sort((a, b) => a - b);
-  return `${protocol} ${ends[0]} ${ends[1]}`;
+  const isIcmp = protocol === IpProtocol.icmp || protocol === IpProtocol.icmpv6;
+  const ends = isIcmp ? [`${src}`, `${dst}`] : [`${src} ${sport}`, `${dst} ${dport}`];
+  return `${protocol} ${ends.sort().join(" ")}${isIcmp ? ` ${sport}` : ""}`;
 }
 
 function anyOf(criterion: Criterion, spec: TraceFilterSpec): Test {
@@ -114,7 +124,7 @@ const PARSERS: Readonly<Record<Criterion, (text: string) => Test>> = {
   },
   protocol: (text) => {
     const protocol = PROTOCOLS[text] ?? (/^\d{1,3}$/.test(text) ? Number(text) : 256);
-    demand(protocol < 256, "protocol", text, "tcp, udp, icmp, sctp or a number up to 255");
+    demand(protocol < 256, "protocol", text, "tcp, udp, icmp, icmpv6, sctp or a number up to 255");
     return ({ before }) => before.protocol === protocol;
   },
 };
@@ -139,10 +149,24 @@ function parseService(text: string): Test {
 }
 
 function parseAddress(text: string): Test {
-  const address = parseIpv4(text);
-  const prefix: Prefix | undefined = address === undefined ? parsePrefix(text) : { address, length: 32 };
-  if (prefix === undefined) return fail("address", text, "an IPv4 address or a prefix such as 172.16.0.0/16");
-  return (observation) => addressesOf(observation).some((some) => prefixContains(prefix, some));
+  const isIt = parseIpv4Test(text) ?? parseIpv6Test(text);
+  if (isIt === undefined) return fail("address", text, "an address or a prefix such as 172.16.0.0/16");
+  return (observation) => addressesOf(observation).some(isIt);
+}
+
+function parseIpv4Test(text: string): ((address: IpAddress) => boolean) | undefined {
+  const ip = parseIpv4(text);
+  const prefix: Prefix | undefined = ip === undefined ? parsePrefix(text) : { address: ip, length: 32 };
+  return prefix && ((address) => typeof address === "number" && prefixContains(prefix, address));
+}
+
+function parseIpv6Test(text: string): ((address: IpAddress) => boolean) | undefined {
+  const ip = parseIpv6(text);
+  const prefix = ip === undefined ? parseIpv6Prefix(text) : { address: ip, length: 128 };
+  return (
+    prefix &&
+    ((address) => typeof address === "string" && ipv6PrefixContains(prefix, parseIpv6(address) ?? 0n))
+  );
 }
 
 function parsePort(text: string): Test {
@@ -150,10 +174,11 @@ function parsePort(text: string): Test {
   demand(port > 0 && port < 0x10000, "port", text, "a number from 1 to 65535");
   return ({ before, after }) =>
     before.protocol !== IpProtocol.icmp &&
+    before.protocol !== IpProtocol.icmpv6 &&
     [before.sport, before.dport, after.sport, after.dport].includes(port);
 }
 
-function addressesOf({ before, after }: Observation): readonly number[] {
+function addressesOf({ before, after }: Observation): readonly IpAddress[] {
   return [before.src, before.dst, after.src, after.dst];
 }
 

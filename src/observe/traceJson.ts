@@ -1,11 +1,11 @@
 /** Observations as JSON lines, and back: what node processes stream and `-o json` prints. */
 import { z } from "zod";
 import type { Observation, Stage, Tuple } from "../datapath/index.js";
-import { formatIpv4, IpProtocol, parseIpv4, protocolName } from "../wire/index.js";
+import { formatIp, formatIpv4, IpProtocol, parseIp, parseIpv4, protocolName } from "../wire/index.js";
 
 /**
  * One line of JSON, no newline: the fields of `Observation` with `time` (ISO 8601) in front of `timeMs`, addresses as
- * dotted quads, protocols by name, and for ICMP `id`, `type` and `code` in place of ports.
+ * text, protocols by name, and for ICMP `id`, `type` and `code` in place of ports.
  */
 export function observationToJson(observation: Observation): string {
   const { timeMs, before, after, outer, stages, ...rest } = observation;
@@ -36,8 +36,9 @@ function stageToJson({ before, after, ...rest }: Stage): object {
 }
 
 function tupleToJson({ protocol, src, dst, sport, dport }: Tuple): object {
-  const ends = { protocol: protocolName(protocol), src: formatIpv4(src), dst: formatIpv4(dst) };
-  if (protocol === IpProtocol.icmp) return { ...ends, id: sport, type: dport >>> 8, code: dport & 0xff };
+  const ends = { protocol: protocolName(protocol), src: formatIp(src), dst: formatIp(dst) };
+  if (protocol === IpProtocol.icmp || protocol === IpProtocol.icmpv6)
+    return { ...ends, id: sport, type: dport >>> 8, code: dport & 0xff };
   return { ...ends, sport, dport };
 }
 
@@ -45,6 +46,11 @@ const PROTOCOLS: Readonly<Record<string, number | undefined>> = IpProtocol;
 const u8 = z.int().min(0).max(0xff);
 const u16 = z.int().min(0).max(0xffff);
 const address = z.string().transform((text, context) => {
+  const parsed = parseIp(text);
+  if (parsed === undefined) context.addIssue("not an IP address");
+  return parsed ?? 0;
+});
+const underlayAddress = z.string().transform((text, context) => {
   const parsed = parseIpv4(text);
   if (parsed === undefined) context.addIssue("not an IPv4 address");
   return parsed ?? 0;
@@ -81,7 +87,7 @@ const observationSchema = z.object({
   service: z.string().optional(),
   endpoint: z.string().optional(),
   policy: z.string().optional(),
-  outer: z.object({ src: address, dst: address, sport: u16, dport: u16 }).optional(),
+  outer: z.object({ src: underlayAddress, dst: underlayAddress, sport: u16, dport: u16 }).optional(),
   ctState: z.string(),
   reply: z.boolean(),
   lengthBytes: z.int().min(0),

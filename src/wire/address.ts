@@ -6,6 +6,9 @@ export interface Prefix {
   readonly length: number;
 }
 
+/** An address of either family, where people see it: IPv4 as a number, IPv6 as its canonical text. */
+export type IpAddress = number | string;
+
 /** 255.255.255.255 (RFC 919 §7). */
 export const IPV4_BROADCAST = 0xffffffff;
 
@@ -23,6 +26,11 @@ export function parseIpv4(text: string): number | undefined {
 /** The dotted quad of an address. */
 export function formatIpv4(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
+}
+
+/** The text of an address of either family. */
+export function formatIp(address: IpAddress): string {
+  return typeof address === "number" ? formatIpv4(address) : address;
 }
 
 /** The network mask of a prefix length 0–32, as an unsigned number. */

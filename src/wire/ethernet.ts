@@ -17,6 +17,11 @@ export function etherType(bytes: Uint8Array, offset: number): number {
   return getU16(bytes, offset + TYPE);
 }
 
+/** The EtherType of the IP packet at `offset`, by its version. */
+export function etherTypeOf(bytes: Uint8Array, offset: number): EtherType {
+  return bytes[offset] >>> 4 === 6 ? EtherType.ipv6 : EtherType.ipv4;
+}
+
 /** Writes a header; each address is six bytes at an offset inside its own array. */
 export function writeEthernet(
   bytes: Uint8Array,

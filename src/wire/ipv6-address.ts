@@ -2,7 +2,7 @@
  * IPv6 addresses (RFC 4291). Outside packets they are 128-bit `bigint`s: they are read when something is configured, not
  * for each packet. Inside packets they stay sixteen bytes at an offset.
  */
-import { formatIpv4, parseIpv4 } from "./address.js";
+import { formatIpv4, type IpAddress, parseIpv4 } from "./address.js";
 import { getU16, getU32, setU32 } from "./bytes.js";
 import { MAC_BYTES } from "./mac.js";
 
@@ -67,6 +67,14 @@ export function formatIpv6(address: bigint): string {
   const hex = (part: readonly number[]) => part.map((group) => group.toString(16)).join(":");
   if (bestLength === 1) return hex(groups);
   return `${hex(groups.slice(0, best))}::${hex(groups.slice(best + bestLength))}`;
+}
+
+/** The address that a text of either family stands for, IPv6 in its canonical text; undefined for anything else. */
+export function parseIp(text: string): IpAddress | undefined {
+  const ipv4 = parseIpv4(text);
+  if (ipv4 !== undefined) return ipv4;
+  const ipv6 = parseIpv6(text);
+  return ipv6 === undefined ? undefined : formatIpv6(ipv6);
 }
 
 /** The address with all bits behind the first `length` cleared. */

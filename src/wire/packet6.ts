@@ -16,6 +16,7 @@ import {
 const MAX_EXTENSION_HEADERS = 8;
 /** Least length of an extension header, and the unit of their lengths. */
 const EXTENSION_UNIT = 8;
+const NEXT_HEADER_OFFSET = 6;
 
 /**
  * Parses the packet in `length` bytes at `offset` into `view`, as `parseIpv4Packet` does for IPv4. Addresses stay in the
@@ -54,6 +55,18 @@ export function parseQuotedIpv6(bytes: Uint8Array, error: PacketView, view: Pack
   if (view.protocol === IpProtocol.icmpv6) return parseIcmp(bytes, view);
   parseQuotedTransport(bytes, view);
   return ParseError.ok;
+}
+
+/** Where a parsed packet says what its upper layer is, in bytes from its start: the pointer of parameter-problem. */
+export function ipv6NextHeaderOffset(bytes: Uint8Array, { l3Offset, l4Offset }: PacketView): number {
+  let field = NEXT_HEADER_OFFSET;
+  let at = l3Offset + ip.IPV6_HEADER_BYTES;
+  while (at < l4Offset) {
+    const size = extensionBytes(bytes, at, bytes[l3Offset + field]);
+    field = at - l3Offset;
+    at += size;
+  }
+  return field;
 }
 
 function parseChain(bytes: Uint8Array, offset: number, length: number, view: PacketView): ParseError {

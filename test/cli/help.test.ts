@@ -93,7 +93,7 @@ describe("exit codes", () => {
     [["scale", "svc/x", "--replicas", "1"], "error: svc/x: give rc/NAME or rs/NAME\n"],
     [["scale", "rc", "--replicas", "1"], "error: rc: give rc/NAME or rs/NAME\n"],
     [["delete"], /^error: what is to be deleted\? give TYPE\/NAME, /],
-    [["conntrack", "-s", "x"], "error: --orig-src x: give an IPv4 address\n"],
+    [["conntrack", "-s", "x"], "error: --orig-src x: give an IP address\n"],
     [["up", "x.yaml", "--timeout", "soon"], /'soon' is invalid\. Give a whole number, 1 or more\.\n/],
     [["up", "x.yaml", "--api-port", "70000"], /'70000' is invalid\. Give a whole number, 1 to 65535\.\n/],
     [["up", "x.yaml", "--store-listen", "bogus"], /'bogus' is invalid\. Give ADDRESS:PORT, such as /],

@@ -77,7 +77,7 @@ describe("the trace filter", () => {
     [{ pod: ["a/b/c"] }, '"a/b/c" is not a valid pod to filter by: give NAME or NAMESPACE/NAME.'],
     [
       { address: ["10.0.0.300"] },
-      '"10.0.0.300" is not a valid address to filter by: give an IPv4 address or a prefix such as 172.16.0.0/16.',
+      '"10.0.0.300" is not a valid address to filter by: give an address or a prefix such as 172.16.0.0/16.',
     ],
     [{ port: ["80", "70000"] }, '"70000" is not a valid port to filter by: give a number from 1 to 65535.'],
   ])("says what is wrong with %j", (spec, message) => {

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { askApi } from "../../cluster/index.js";
 import type { ConntrackRecord, Tuple } from "../../datapath/index.js";
 import { formatConntrackLine } from "../../observe/index.js";
-import { formatIpv4, parseIpv4, protocolName } from "../../wire/index.js";
+import { formatIp, parseIp, protocolName } from "../../wire/index.js";
 import { CliError, Exit, findLab, type Lab, outputOption, print, printJson } from "../context.js";
 
 interface ConntrackOptions {
@@ -16,7 +16,7 @@ interface ConntrackOptions {
   readonly lab?: string;
 }
 
-const PROTOCOLS = { icmp: "1", tcp: "6", udp: "17", sctp: "132" } as const;
+const PROTOCOLS = { icmp: "1", tcp: "6", udp: "17", icmpv6: "58", sctp: "132" } as const;
 
 export function define(command: Command): void {
   command
@@ -47,8 +47,7 @@ function queryOf({ proto, origSrc, origDst }: ConntrackOptions): string {
   if (proto) query.set("protocol", PROTOCOLS[proto]);
   const address = (key: string, flag: string, text: string | undefined) => {
     if (text === undefined) return;
-    if (parseIpv4(text) === undefined)
-      throw new CliError(`${flag} ${text}: give an IPv4 address`, Exit.usage);
+    if (parseIp(text) === undefined) throw new CliError(`${flag} ${text}: give an IP address`, Exit.usage);
     query.set(key, text);
   };
   address("src", "--orig-src", origSrc);
@@ -77,8 +76,8 @@ async function dump(lab: Lab, nodes: readonly string[], query: string, output: s
 /** A connection with its addresses and protocol as people write them. */
 function readable(entry: ConntrackRecord): object {
   const tuple = ({ src, dst, sport, dport }: Tuple) => ({
-    src: formatIpv4(src),
-    dst: formatIpv4(dst),
+    src: formatIp(src),
+    dst: formatIp(dst),
     sport,
     dport,
   });

@@ -9,7 +9,7 @@ import { CtState, type Packet } from "../packet.js";
 import { CONTINUE, Verdict } from "../verdicts.js";
 import { Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Flows } from "./flows.js";
-import { invertPorts, isIcmpRequest } from "./invert.js";
+import { invertPorts, isIcmpRequest, isIcmpv6Request } from "./invert.js";
 import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
 import {
   beginSctp,
@@ -184,6 +184,8 @@ export class Conntrack extends Flows {
       }
       case IpProtocol.icmp:
         return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
+      case IpProtocol.icmpv6:
+        return isIcmpv6Request(view.icmpType) ? State.icmp : State.none;
       default:
         return State.generic;
     }

@@ -1,4 +1,5 @@
 /** The connections of a node and their upkeep: expiry, listing, deletion. */
+import type { AddressBook } from "../ipv6/address-book.js";
 import type { ConntrackCleaner } from "../types.js";
 import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Labels, NO_LABEL } from "./labels.js";
@@ -27,6 +28,8 @@ export class Flows implements ConntrackCleaner {
   protected readonly labels = new Labels(MAX_LABEL);
   /** In ticks since the first packet. */
   protected now = 0;
+  /** Where IPv6 addresses have their handles, if the node has any. */
+  addressBook: AddressBook | undefined;
   /** Ticks by state: see timeoutIndex. */
   protected timeouts: Int32Array;
   /** As trackTcp wants them. */
@@ -74,6 +77,17 @@ export class Flows implements ConntrackCleaner {
   setTime(nowMs: number): void {
     if (Number.isNaN(this.epochMs)) this.epochMs = nowMs;
     this.now = ((nowMs - this.epochMs) / TICK_MS) | 0;
+  }
+
+  /** Marks the addresses of all connections in the address book. */
+  markAddresses(mark: (address: number) => void): void {
+    const { table } = this;
+    for (let entry = 1; entry < table.end; entry++) {
+      if (!table.isLive(entry)) continue;
+      const at = entry * WORDS_PER_ENTRY;
+      for (const word of [Word.src, Word.dst, REPLY_TUPLE + Word.src, REPLY_TUPLE + Word.dst])
+        mark(table.words[at + word]);
+    }
   }
 
   /** Whether no connection uses this tuple in either direction. */
@@ -181,6 +195,6 @@ export class Flows implements ConntrackCleaner {
   }
 
   private record(entry: number): ConntrackRecord {
-    return readRecord(this.table.words, entry * WORDS_PER_ENTRY, this.now, this.labels);
+    return readRecord(this.table.words, entry * WORDS_PER_ENTRY, this.now, this.labels, this.addressBook);
   }
 }

@@ -1,5 +1,5 @@
 /** The ports of the opposite direction. */
-import { IcmpType, IpProtocol } from "../../wire/index.js";
+import { IcmpType, Icmpv6Type, IpProtocol } from "../../wire/index.js";
 
 /** Query types and their answers (RFC 792, RFC 950). */
 const QUERIES: readonly [number, number][] = [
@@ -23,11 +23,24 @@ export function isIcmpRequest(type: number): boolean {
   return IS_REQUEST[type] === REQUEST;
 }
 
+/** The same for ICMPv6. */
+export function isIcmpv6Request(type: number): boolean {
+  return type === Icmpv6Type.echoRequest;
+}
+
 /**
  * The ports word of the other direction, signed: source and destination port swapped; for ICMP (identifier << 16 |
  * type << 8 | code) the type that answers.
  */
 export function invertPorts(protocol: number, ports: number): number {
+  if (protocol === IpProtocol.icmpv6) return invertIcmpv6(ports);
   if (protocol !== IpProtocol.icmp) return (ports << 16) | (ports >>> 16);
   return (ports & 0xffff00ff) | (INVERSE[(ports >>> 8) & 0xff] << 8);
+}
+
+function invertIcmpv6(ports: number): number {
+  const type = (ports >>> 8) & 0xff;
+  const isEcho = type === Icmpv6Type.echoRequest || type === Icmpv6Type.echoReply;
+  // The two types differ in their last bit.
+  return isEcho ? ports ^ 0x100 : ports | 0;
 }

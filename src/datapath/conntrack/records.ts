@@ -1,5 +1,6 @@
 /** Conntrack entries as people and the proxy see them. */
-import { IpProtocol } from "../../wire/index.js";
+import { type IpAddress, IpProtocol } from "../../wire/index.js";
+import type { AddressBook } from "../ipv6/address-book.js";
 import type { Tuple } from "../types.js";
 import { Meta, REPLY_TUPLE, Word } from "./flow-table.js";
 import type { Labels } from "./labels.js";
@@ -30,8 +31,8 @@ export interface ConntrackRecord {
 /** Matches entries whose original direction has all the given values. */
 export interface ConntrackFilter {
   readonly protocol?: number;
-  readonly src?: number;
-  readonly dst?: number;
+  readonly src?: IpAddress;
+  readonly dst?: IpAddress;
   readonly sport?: number;
   readonly dport?: number;
 }
@@ -47,7 +48,13 @@ export function matchesFilter({ original }: ConntrackRecord, filter: ConntrackFi
 }
 
 /** The entry whose words begin at `at`. */
-export function readRecord(words: Int32Array, at: number, nowTicks: number, labels: Labels): ConntrackRecord {
+export function readRecord(
+  words: Int32Array,
+  at: number,
+  nowTicks: number,
+  labels: Labels,
+  book: AddressBook | undefined,
+): ConntrackRecord {
   const meta = words[at + Word.meta];
   const protocol = meta & Meta.protocolMask;
   const high = words[at + Word.bytesHigh];
@@ -56,8 +63,8 @@ export function readRecord(words: Int32Array, at: number, nowTicks: number, labe
     protocol,
     timeoutSeconds: Math.max(0, Math.ceil(((words[at + Word.deadline] - nowTicks) * TICK_MS) / 1000)),
     state: stateName(protocol, (meta & Meta.stateMask) >>> Meta.stateShift),
-    original: readTuple(words, at, protocol),
-    reply: readTuple(words, at + REPLY_TUPLE, protocol),
+    original: readTuple(words, at, protocol, book),
+    reply: readTuple(words, at + REPLY_TUPLE, protocol, book),
     originalPackets: words[at + Word.packets] >>> 0,
     originalBytes: (high & 0xffff) * 2 ** 32 + (words[at + Word.bytes] >>> 0),
     replyPackets: words[at + Word.packets + 1] >>> 0,
@@ -74,12 +81,13 @@ function stateName(protocol: number, state: number): string | undefined {
   return protocol === IpProtocol.sctp ? SCTP_STATE_NAMES[state] : undefined;
 }
 
-function readTuple(words: Int32Array, at: number, protocol: number): Tuple {
+function readTuple(words: Int32Array, at: number, protocol: number, book: AddressBook | undefined): Tuple {
   const ports = words[at + Word.ports];
+  const [src, dst] = [words[at + Word.src] >>> 0, words[at + Word.dst] >>> 0];
   return {
     protocol,
-    src: words[at + Word.src] >>> 0,
-    dst: words[at + Word.dst] >>> 0,
+    src: book?.name(src) ?? src,
+    dst: book?.name(dst) ?? dst,
     sport: ports >>> 16,
     dport: ports & 0xffff,
   };
