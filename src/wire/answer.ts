@@ -1,7 +1,7 @@
 /** Packets that a node sends in answer to one it was given: echo replies, ICMP errors, TCP resets. */
 import { IPV4_BROADCAST, isMulticastIpv4, isUnicastHostIpv4 } from "./address.js";
-import { copyBytes, setU32 } from "./bytes.js";
-import { patchChecksum16 } from "./checksum.js";
+import { copyBytes, getU16, setU16, setU32 } from "./bytes.js";
+import { checksum, patchChecksum16 } from "./checksum.js";
 import { ICMP_CHECKSUM, ICMP_EMBEDDED, ICMP_TYPE, IcmpType, isIcmpError, writeIcmp } from "./icmpv4.js";
 import * as ip from "./ipv4.js";
 import type { PacketView } from "./packet.js";
@@ -35,6 +35,9 @@ export function turnIntoEchoReply(bytes: Uint8Array, view: PacketView, ttl: numb
     IcmpType.echoRequest * 256 + view.icmpCode,
     IcmpType.echoReply * 256 + view.icmpCode,
   );
+  // A reply of nothing but zeros has the other form of zero, which the update cannot tell (RFC 1624 §3).
+  if (getU16(bytes, l4Offset + ICMP_CHECKSUM) === 0)
+    setU16(bytes, l4Offset + ICMP_CHECKSUM, checksum(bytes, l4Offset, view.l4Length));
 }
 
 /**

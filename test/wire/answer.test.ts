@@ -48,6 +48,13 @@ describe("an echo reply", () => {
   });
 });
 
+it("an echo reply of zeros alone has a checksum that receivers take", () => {
+  const bytes = poisoned(200);
+  const length = buildEcho(bytes, 0, { src: 1, dst: 2, icmpId: 0, icmpSeq: 0 });
+  turnIntoEchoReply(bytes, parsed(bytes, length), 64);
+  expect(transportChecksumIsValid(bytes, parsed(bytes, length))).toBe(true);
+});
+
 describe("an ICMP error", () => {
   it("quotes the packet it is about and comes from the node", () => {
     const bytes = poisoned(2000);
