@@ -131,6 +131,9 @@ class NodeProcess implements RunningNode {
       put: (prefix, peer) =>
         dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
       delete: (prefix) => void dataplane.datapath.routes.delete(prefix),
+      put6: (prefix, peer) =>
+        dataplane.datapath.routes6?.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
+      delete6: (prefix) => void dataplane.datapath.routes6?.delete(prefix),
     });
     await this.#startKubernetes(dataplane, addresses);
     this.#phase = "running";

@@ -3,20 +3,28 @@
  * PublicIP, else the one we had before, else any free one.
  */
 import type { Clock } from "../store/index.js";
-import { formatIpv4, formatPrefix, type Prefix, prefixesOverlap } from "../wire/index.js";
+import {
+  formatIpv4,
+  formatPrefix,
+  type Ipv6Prefix,
+  ipv6PrefixesOverlap,
+  ipv6PrefixSize,
+  type Prefix,
+  prefixesOverlap,
+} from "../wire/index.js";
 import { configKey, isCompatible, type NetworkConfig, subnetCount } from "./config.js";
+import type { NetworkConfig6 } from "./config6.js";
 import { NO_LEASE, type SubnetListing, type SubnetRegistry } from "./registry.js";
-import { sizeOf } from "./subnet.js";
-import type { LeaseAttributes, Log, SubnetLease } from "./types.js";
+import { formatSubnets, sizeOf, subnetsOverlap } from "./subnet.js";
+import type { LeaseAttributes, Log, NodeSubnets, SubnetLease } from "./types.js";
 
 /** A lost race means that another node won, so that many attempts fail only when something else is wrong. */
 const MAX_ATTEMPTS = 100;
 /** flannel picks among this many free subnets, which keeps racing nodes apart. */
 const CANDIDATES = 100;
 
-/** The subnet that this node holds. */
-export interface OwnLease {
-  readonly subnet: Prefix;
+/** The subnets that this node holds. */
+export interface OwnLease extends NodeSubnets {
   /** etcd lease id; "0" for a reservation. */
   readonly leaseId: string;
   /** Infinity for a reservation. */
@@ -27,8 +35,8 @@ export interface OwnLease {
 
 export interface AcquireOptions {
   readonly attributes: LeaseAttributes;
-  /** The subnet of an earlier run, from subnet.env. */
-  readonly previous?: Prefix;
+  /** The subnets of an earlier run, from subnet.env. */
+  readonly previous?: NodeSubnets;
   readonly ttlSeconds: number;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
@@ -94,12 +102,12 @@ export async function grantLease(
 /** Takes a subnet that was free; undefined when another node was faster. */
 export async function createLease(
   registry: SubnetRegistry,
-  subnet: Prefix,
+  subnets: NodeSubnets,
   attributes: LeaseAttributes,
   grant: Grant,
 ): Promise<OwnLease | undefined> {
-  const modRevision = await registry.create(subnet, attributes, grant.leaseId);
-  return modRevision === undefined ? undefined : { subnet, ...grant, modRevision };
+  const modRevision = await registry.create(subnets, attributes, grant.leaseId);
+  return modRevision === undefined ? undefined : { ...only(subnets), ...grant, modRevision };
 }
 
 /** Puts our attributes on a subnet that already carries our PublicIP; undefined when it changed meanwhile. */
@@ -114,9 +122,11 @@ export async function takeOver(
     ? { leaseId: NO_LEASE, expiresAtMs: Number.POSITIVE_INFINITY }
     : grant;
   const modRevision = await registry.replace(existing, attributes, leaseId);
-  return modRevision === undefined
-    ? undefined
-    : { subnet: existing.subnet, leaseId, expiresAtMs, modRevision };
+  return modRevision === undefined ? undefined : { ...only(existing), leaseId, expiresAtMs, modRevision };
+}
+
+function only({ subnet, subnet6 }: NodeSubnets): NodeSubnets {
+  return { subnet, ...(subnet6 && { subnet6 }) };
 }
 
 /** One round; undefined when a race was lost. */
@@ -130,13 +140,13 @@ async function tryAcquire(
   const listing = await registry.list();
   const existing = await findOwn(registry, config, listing, options);
   if (existing !== undefined) {
-    log("info", `reusing subnet ${formatPrefix(existing.subnet)}, which carries our PublicIP`);
+    log("info", `reusing subnet ${formatSubnets(existing)}, which carries our PublicIP`);
     return takeOver(registry, existing, attributes, grant);
   }
-  const subnet = usablePrevious(config, listing, options) ?? pickFree(config, listing.held, random);
-  if (subnet === undefined)
+  const subnets = usablePrevious(config, listing, options) ?? pickFree(config, listing.held, random);
+  if (subnets === undefined)
     throw new NetworkFullError(config, listing.held.length, configKey(registry.prefix));
-  return createLease(registry, subnet, attributes, grant);
+  return createLease(registry, subnets, attributes, grant);
 }
 
 /** Our own subnet from earlier, a reservation first. Leases that no longer fit the configuration are deleted. */
@@ -147,10 +157,10 @@ async function findOwn(
   { attributes, log }: AcquireOptions,
 ): Promise<SubnetLease | undefined> {
   const own = listing.leases.filter((lease) => lease.publicIp === attributes.publicIp);
-  const usable = own.filter((lease) => isCompatible(config, lease.subnet));
+  const usable = own.filter((lease) => isCompatible(config, lease));
   for (const lease of own.filter((candidate) => !usable.includes(candidate))) {
     const reserved = lease.leaseId === NO_LEASE;
-    const what = `${reserved ? "reservation" : "lease"} ${formatPrefix(lease.subnet)} of our PublicIP`;
+    const what = `${reserved ? "reservation" : "lease"} ${formatSubnets(lease)} of our PublicIP`;
     log("warn", `${what} does not fit the network configuration: ${reserved ? "ignored" : "deleted"}`);
     if (!reserved) await registry.remove(lease);
   }
@@ -161,20 +171,53 @@ function usablePrevious(
   config: NetworkConfig,
   listing: SubnetListing,
   { previous, log }: AcquireOptions,
-): Prefix | undefined {
-  if (previous === undefined || listing.held.some((subnet) => prefixesOverlap(subnet, previous)))
+): NodeSubnets | undefined {
+  if (previous === undefined || listing.held.some((subnets) => subnetsOverlap(subnets, previous)))
     return undefined;
   if (isCompatible(config, previous)) return previous;
-  log("warn", `previous subnet ${formatPrefix(previous)} does not fit the network configuration: ignored`);
+  log("warn", `previous subnet ${formatSubnets(previous)} does not fit the network configuration: ignored`);
   return undefined;
 }
 
-/** One of the first free subnets by chance; undefined when none is free. */
+/** One of the first free subnets by chance, in a dual-stack network with one of IPv6; undefined when none is free. */
 export function pickFree(
   config: NetworkConfig,
-  held: readonly Prefix[],
+  held: readonly NodeSubnets[],
   random: () => number,
-): Prefix | undefined {
+): NodeSubnets | undefined {
+  const subnet = pickFree4(
+    config,
+    held.map((subnets) => subnets.subnet),
+    random,
+  );
+  if (subnet === undefined || config.ipv6 === undefined) return subnet && { subnet };
+  const subnet6 = pickFree6(config, config.ipv6, held, subnet);
+  return subnet6 && { subnet, subnet6 };
+}
+
+/**
+ * The IPv6 subnet with the number of the IPv4 one, or the next that is free. flannel chooses both by chance, and two
+ * nodes could take the same subnet under different keys; so they want the same key, and the transaction decides.
+ */
+function pickFree6(
+  config: NetworkConfig,
+  { subnetLen, subnetMin, subnetMax }: NetworkConfig6,
+  held: readonly NodeSubnets[],
+  subnet: Prefix,
+): Ipv6Prefix | undefined {
+  const size = ipv6PrefixSize(subnetLen);
+  const count = (subnetMax - subnetMin) / size + 1n;
+  const number = BigInt((subnet.address - config.subnetMin) / sizeOf(config.subnetLen));
+  const taken = held.flatMap((subnets) => subnets.subnet6 ?? []);
+  // Each subnet that is held hides at most one candidate of the same length, and larger ones are skipped one by one.
+  for (let step = 0n; step < count && step <= BigInt(taken.length + CANDIDATES); step++) {
+    const candidate = { address: subnetMin + ((number + step) % count) * size, length: subnetLen };
+    if (!taken.some((other) => ipv6PrefixesOverlap(other, candidate))) return candidate;
+  }
+  return undefined;
+}
+
+function pickFree4(config: NetworkConfig, held: readonly Prefix[], random: () => number): Prefix | undefined {
   const length = config.subnetLen;
   const sameLength = new Set(
     held.filter((subnet) => subnet.length === length).map((subnet) => subnet.address),

@@ -2,9 +2,10 @@
 
 import type { Store } from "../store/index.js";
 import { formatIpv4, formatPrefix, type Prefix, parseIpv4, prefixContains } from "../wire/index.js";
+import { ipv6Fields, isCompatible6, type NetworkConfig6 } from "./config6.js";
 import { type Fields, fieldsOf, parseFields } from "./json.js";
 import { networkOf, parseCidr, sizeOf } from "./subnet.js";
-import type { Log } from "./types.js";
+import type { Log, NodeSubnets } from "./types.js";
 import type { Waiter } from "./wait.js";
 
 /** Where flannel keeps its keys unless told otherwise. */
@@ -22,6 +23,8 @@ export interface NetworkConfig {
   /** Addresses of the first and the last subnet that may be leased. */
   readonly subnetMin: number;
   readonly subnetMax: number;
+  /** Missing unless `EnableIPv6` is set. */
+  readonly ipv6?: NetworkConfig6;
   readonly backendType: string;
   /** UDP port of the backend; every node of a network uses the same. */
   readonly port: number;
@@ -42,7 +45,7 @@ export function configKey(prefix: string): string {
 
 /**
  * Parses and checks the configuration. `key` only serves the error messages.
- * Field names match in any case and unknown fields are ignored, as in Go's JSON; IPv6 fields are tolerated, unused.
+ * Field names match in any case and unknown fields are ignored, as in Go's JSON.
  * @throws NetworkConfigError
  */
 export function parseNetworkConfig(text: string, key: string = configKey(DEFAULT_PREFIX)): NetworkConfig {
@@ -62,7 +65,9 @@ export function parseNetworkConfig(text: string, key: string = configKey(DEFAULT
   if (subnetMin > subnetMax) {
     fail(`SubnetMin ${formatIpv4(subnetMin)} is above SubnetMax ${formatIpv4(subnetMax)}; swap them`);
   }
-  return { network, subnetLen, subnetMin, subnetMax, ...backendField(fields, fail) };
+  const ipv6 = ipv6Fields(fields, fail);
+  const backend = backendField(fields, fail);
+  return { network, subnetLen, subnetMin, subnetMax, ...(ipv6 && { ipv6 }), ...backend };
 }
 
 /** Number of subnets that can be leased. */
@@ -70,12 +75,13 @@ export function subnetCount(config: NetworkConfig): number {
   return (config.subnetMax - config.subnetMin) / sizeOf(config.subnetLen) + 1;
 }
 
-/** Whether a subnet can be leased under this configuration (flannel's isSubnetConfigCompat). */
-export function isCompatible(config: NetworkConfig, subnet: Prefix): boolean {
+/** Whether a node's subnets can be leased under this configuration (flannel's isSubnetConfigCompat). */
+export function isCompatible(config: NetworkConfig, { subnet, subnet6 }: NodeSubnets): boolean {
   return (
     subnet.length === config.subnetLen &&
     subnet.address >= config.subnetMin &&
-    subnet.address <= config.subnetMax
+    subnet.address <= config.subnetMax &&
+    isCompatible6(config.ipv6, subnet6)
   );
 }
 

@@ -7,7 +7,8 @@
  * peers that came and went, and its backend turns them into routes: packets for that subnet go to that underlay
  * address. The store is only needed for changes; while it is away, routes stay as they are.
  *
- * Keys, values and the udp backend's packets are flannel's, so a real flanneld can be a peer. This folder decides and
+ * Keys, values and the udp backend's packets are flannel's, so a real flanneld can be a peer. In a dual-stack network
+ * (`EnableIPv6`) a node takes a subnet of each family with one key. This folder decides and
  * does no packet I/O, except for the probes that measure the underlay path to each peer. Time, chance, the log and the
  * route table are arguments: the whole of it runs under virtual time.
  */
@@ -21,6 +22,7 @@ export {
   readNetworkConfig,
   UDP_BACKEND_PORT,
 } from "./config.js";
+export type { NetworkConfig6 } from "./config6.js";
 export { FakeEcho, type FakePath } from "./fake-echo.js";
 export {
   DEFAULT_LEASE_TTL_SECONDS,

@@ -4,17 +4,27 @@
  */
 
 import type { KeyValue, StoreEvent } from "../store/index.js";
-import { formatIpv4, formatPrefix, type Prefix, prefixContains, prefixesOverlap } from "../wire/index.js";
+import {
+  formatIpv4,
+  formatIpv6Prefix,
+  formatPrefix,
+  type Ipv6Prefix,
+  ipv6PrefixContains,
+  type Prefix,
+  prefixContains,
+} from "../wire/index.js";
 import { parseLease } from "./registry.js";
-import { samePrefix } from "./subnet.js";
-import type { LeaseEvent, Log, SubnetLease } from "./types.js";
+import { formatSubnets, sameSubnets, subnetsOverlap } from "./subnet.js";
+import type { LeaseEvent, Log, NodeSubnets, SubnetLease } from "./types.js";
 
 export interface LeaseTableOptions {
   readonly prefix: string;
   /** The network that all subnets have to lie in. */
   readonly network: Prefix;
-  /** Our own subnet and underlay address; our own lease is no peer. */
-  readonly ownSubnet: Prefix;
+  /** Missing in a network of IPv4 only: leases with IPv6 subnets are used for their IPv4 ones then, as flannel does. */
+  readonly network6?: Ipv6Prefix;
+  /** Our own subnets and underlay address; our own lease is no peer. */
+  readonly own: NodeSubnets;
   readonly ownPublicIp: number;
   readonly log: Log;
 }
@@ -56,7 +66,7 @@ export class LeaseTable {
   #learn(kv: KeyValue): void {
     const lease = parseLease(this.options.prefix, kv);
     if (typeof lease === "string") this.#warn(kv.key, `ignored an entry of the store: ${lease}`);
-    else if (!samePrefix(lease.subnet, this.options.ownSubnet)) this.#known.set(kv.key, lease);
+    else if (!sameSubnets(lease, this.options.own)) this.#known.set(kv.key, lease);
   }
 
   #forget(key: string): void {
@@ -83,19 +93,21 @@ export class LeaseTable {
   }
 
   /** Why a lease cannot be a peer's beside the admitted ones; undefined when it can. */
-  #problem({ subnet, publicIp }: SubnetLease, admitted: Iterable<SubnetLease>): string | undefined {
-    const { network, ownSubnet, ownPublicIp } = this.options;
-    const name = formatPrefix(subnet);
+  #problem(lease: SubnetLease, admitted: Iterable<SubnetLease>): string | undefined {
+    const { network, network6, own, ownPublicIp } = this.options;
+    const { subnet, subnet6, publicIp } = lease;
+    const name = formatSubnets(lease);
     if (subnet.length < network.length || !prefixContains(network, subnet.address)) {
       return `subnet ${name} is outside the network ${formatPrefix(network)}`;
     }
-    if (prefixesOverlap(subnet, ownSubnet))
-      return `subnet ${name} overlaps our own ${formatPrefix(ownSubnet)}`;
+    if (network6 !== undefined && subnet6 !== undefined && !isInside(subnet6, network6))
+      return `subnet ${name} is outside the network ${formatIpv6Prefix(network6)}`;
+    if (subnetsOverlap(lease, own)) return `subnet ${name} overlaps our own ${formatSubnets(own)}`;
     if (publicIp === ownPublicIp)
       return `subnet ${name} carries our own PublicIP, but it is not the one we hold`;
     for (const other of admitted) {
-      if (!prefixesOverlap(subnet, other.subnet)) continue;
-      return `subnet ${name} overlaps ${formatPrefix(other.subnet)} of ${formatIpv4(other.publicIp)}`;
+      if (!subnetsOverlap(lease, other)) continue;
+      return `subnet ${name} overlaps ${formatSubnets(other)} of ${formatIpv4(other.publicIp)}`;
     }
     return undefined;
   }
@@ -105,6 +117,10 @@ export class LeaseTable {
     this.#problems.set(key, problem);
     this.options.log("warn", problem);
   }
+}
+
+function isInside(subnet: Ipv6Prefix, network: Ipv6Prefix): boolean {
+  return subnet.length >= network.length && ipv6PrefixContains(network, subnet.address);
 }
 
 /** Whether a rewrite of the key, such as flannel's renewal, changes nothing for the backend. */

@@ -1,6 +1,13 @@
 /** One node's part in the network: takes a subnet, keeps it, follows the peers and probes the paths to them. */
 import type { Clock, Store } from "../store/index.js";
-import { formatIpv4, formatPrefix, type Prefix, parseIpv4 } from "../wire/index.js";
+import {
+  formatIpv4,
+  formatIpv6Prefix,
+  formatPrefix,
+  type Ipv6Prefix,
+  type Prefix,
+  parseIpv4,
+} from "../wire/index.js";
 import { acquireLease } from "./acquire.js";
 import { type Backend, createBackend } from "./backend.js";
 import { DEFAULT_PREFIX, type NetworkConfig, readNetworkConfig } from "./config.js";
@@ -10,6 +17,7 @@ import { DEFAULT_PROBE_INTERVAL_MS, PathMonitor, type ProbeResult } from "./prob
 import { openRawEcho } from "./raw-echo.js";
 import { NO_LEASE, SubnetRegistry } from "./registry.js";
 import { LeaseKeeper } from "./renew.js";
+import { formatSubnets } from "./subnet.js";
 import { readSubnetEnv, writeSubnetEnv } from "./subnet-env.js";
 import type { LeaseEvent, Log, RouteSink } from "./types.js";
 import { StoppedError, Waiter } from "./wait.js";
@@ -50,6 +58,8 @@ export interface OverlayNetwork {
   readonly config: NetworkConfig;
   /** This node's subnet. */
   readonly subnet: Prefix;
+  /** The same in IPv6, when the network has it. */
+  readonly subnet6?: Ipv6Prefix;
   readonly publicIp: number;
   /** Largest inner packet. */
   readonly mtuBytes: number;
@@ -63,6 +73,9 @@ export interface OverlayStatus {
   readonly publicIp: string;
   readonly network?: string;
   readonly subnet?: string;
+  /** In a dual-stack network. */
+  readonly network6?: string;
+  readonly subnet6?: string;
   readonly backendType?: string;
   readonly port?: number;
   readonly mtuBytes?: number;
@@ -75,6 +88,7 @@ export interface OverlayStatus {
 export interface PeerStatus {
   readonly publicIp: string;
   readonly subnet: string;
+  readonly subnet6?: string;
   /** Missing until the first probe is done. */
   readonly probe?: ProbeResult;
 }
@@ -121,25 +135,25 @@ export class Overlay {
     const backend = createBackend({ config, publicIp, underlayMtuBytes, log });
     const registry = new SubnetRegistry(store, this.#prefix, log);
     const { attributes, mtuBytes } = backend;
-    const previous = subnetFile === undefined ? undefined : (await readSubnetEnv(subnetFile))?.subnet;
+    const previous = subnetFile === undefined ? undefined : await readSubnetEnv(subnetFile);
     const timing = { ttlSeconds: this.#ttlSeconds, clock, log };
     const acquireOptions = { attributes, random, ...timing, ...(previous && { previous }) };
     const lease = await this.#wait.untilAvailable("take a subnet", () =>
       acquireLease(registry, config, acquireOptions),
     );
     if (this.#wait.stopped) throw new StoppedError();
-    const { subnet } = lease;
-    log(
-      "info",
-      `this node's subnet is ${formatPrefix(subnet)} of ${formatPrefix(config.network)}, MTU ${mtuBytes}`,
-    );
+    const { subnet, subnet6 } = lease;
+    const subnets = formatSubnets(lease);
+    log("info", `this node's subnet is ${subnets} of ${formatPrefix(config.network)}, MTU ${mtuBytes}`);
     const renewing = { renewMarginMs: this.#renewMarginMs, onLost: (reason: string) => this.#lose(reason) };
     this.#keeper = new LeaseKeeper(lease, { registry, attributes, ...timing, ...renewing });
     this.#backend = backend;
-    this.#network = { config, subnet, publicIp, mtuBytes, port: config.port };
+    this.#network = { config, subnet, ...(subnet6 && { subnet6 }), publicIp, mtuBytes, port: config.port };
     if (subnetFile !== undefined) {
-      const { network } = config;
-      await writeSubnetEnv(subnetFile, { network, subnet, mtuBytes, ipMasq: this.#options.ipMasq ?? false });
+      const { network, ipv6 } = config;
+      const second = ipv6 && subnet6 && { network6: ipv6.network, subnet6 };
+      const ipMasq = this.#options.ipMasq ?? false;
+      await writeSubnetEnv(subnetFile, { network, subnet, ...second, mtuBytes, ipMasq });
     }
     return this.#network;
   }
@@ -148,19 +162,20 @@ export class Overlay {
   start(routes: RouteSink): void {
     const { store, log } = this.#options;
     const network = this.#network ?? fail("Overlay.start needs a subnet; call acquire first");
-    const { config, subnet: ownSubnet } = network;
+    const { config } = network;
     const prefix = this.#prefix;
     const table = new LeaseTable({
       prefix,
       network: config.network,
-      ownSubnet,
+      ...(config.ipv6 && { network6: config.ipv6.network }),
+      own: network,
       ownPublicIp: this.#publicIp,
       log,
     });
     this.#watching = watchLeases({
       store,
       prefix,
-      ownSubnet,
+      own: network,
       table,
       wait: this.#wait,
       signal: this.#abort.signal,
@@ -188,12 +203,14 @@ export class Overlay {
   status(): OverlayStatus {
     const base = { state: this.#state, publicIp: formatIpv4(this.#publicIp), peers: this.#peers() };
     if (this.#network === undefined || this.#keeper === undefined) return base;
-    const { config, subnet, mtuBytes, port } = this.#network;
+    const { config, subnet, subnet6, mtuBytes, port } = this.#network;
     const { leaseId, expiresAtMs } = this.#keeper.lease;
     return {
       ...base,
       network: formatPrefix(config.network),
       subnet: formatPrefix(subnet),
+      ...(config.ipv6 && { network6: formatIpv6Prefix(config.ipv6.network) }),
+      ...(subnet6 && { subnet6: formatIpv6Prefix(subnet6) }),
       backendType: config.backendType,
       port,
       mtuBytes,
@@ -209,9 +226,14 @@ export class Overlay {
   }
 
   #peers(): PeerStatus[] {
-    return (this.#backend?.peers() ?? []).map(({ publicIp, subnet }) => {
+    return (this.#backend?.peers() ?? []).map(({ publicIp, subnet, subnet6 }) => {
       const probe = this.#monitor.result(publicIp);
-      return { publicIp: formatIpv4(publicIp), subnet: formatPrefix(subnet), ...(probe && { probe }) };
+      return {
+        publicIp: formatIpv4(publicIp),
+        subnet: formatPrefix(subnet),
+        ...(subnet6 && { subnet6: formatIpv6Prefix(subnet6) }),
+        ...(probe && { probe }),
+      };
     });
   }
 

@@ -3,9 +3,10 @@
  * and saying so when another node holds it by then (flannel's CompleteLease shuts down in that case).
  */
 import { type Clock, LeaseNotFoundError } from "../store/index.js";
-import { formatIpv4, formatPrefix } from "../wire/index.js";
+import { formatIpv4 } from "../wire/index.js";
 import { createLease, grantLease, type OwnLease, takeOver } from "./acquire.js";
 import { NO_LEASE, type SubnetRegistry } from "./registry.js";
+import { formatSubnets } from "./subnet.js";
 import type { LeaseAttributes, Log, SubnetLease } from "./types.js";
 
 /** flannel tries a failed renewal again after a minute; short leases need it sooner. */
@@ -111,8 +112,7 @@ export class LeaseKeeper {
   /** Takes the same subnet again, unless another node has it. */
   async #retake(why: string): Promise<void> {
     const { registry, attributes, log } = this.options;
-    const { subnet } = this.#lease;
-    const state = await registry.get(subnet);
+    const state = await registry.get(this.#lease);
     if (state.type === "malformed") return this.#lose(`${why}, and ${state.problem}`);
     if (state.type === "held" && state.lease.publicIp !== attributes.publicIp)
       return this.#adopt(state.lease);
@@ -121,7 +121,7 @@ export class LeaseKeeper {
     const lease =
       state.type === "held"
         ? await takeOver(registry, state.lease, attributes, grant)
-        : await createLease(registry, subnet, attributes, grant);
+        : await createLease(registry, this.#lease, attributes, grant);
     if (lease?.leaseId !== grant.leaseId)
       await registry.store.leases.revoke(grant.leaseId).catch(() => undefined);
     if (lease === undefined) return this.#startTimer(MIN_RETRY_MS);
@@ -150,6 +150,6 @@ export class LeaseKeeper {
   }
 
   get #name(): string {
-    return formatPrefix(this.#lease.subnet);
+    return formatSubnets(this.#lease);
   }
 }

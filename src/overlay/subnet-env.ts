@@ -2,21 +2,38 @@
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { formatIpv4, formatPrefix, type Prefix, parseIpv4 } from "../wire/index.js";
+import {
+  formatIpv4,
+  formatIpv6,
+  formatIpv6Prefix,
+  formatPrefix,
+  type Ipv6Prefix,
+  type Prefix,
+  parseIpv4,
+  parseIpv6Cidr,
+} from "../wire/index.js";
 import { networkOf, parseCidr } from "./subnet.js";
+import type { NodeSubnets } from "./types.js";
 
-export interface SubnetEnv {
+export interface SubnetEnv extends NodeSubnets {
   readonly network: Prefix;
-  readonly subnet: Prefix;
+  /** Together with `subnet6`. */
+  readonly network6?: Ipv6Prefix;
   readonly mtuBytes: number;
   readonly ipMasq: boolean;
 }
 
 /** The file's text. FLANNEL_SUBNET is the first address of the subnet, the bridge's (flannel pkg/subnet/subnet.go). */
-export function formatSubnetEnv({ network, subnet, mtuBytes, ipMasq }: SubnetEnv): string {
+export function formatSubnetEnv({ network, network6, subnet, subnet6, mtuBytes, ipMasq }: SubnetEnv): string {
   return [
     `FLANNEL_NETWORK=${formatPrefix(network)}`,
     `FLANNEL_SUBNET=${formatIpv4(subnet.address + 1)}/${subnet.length}`,
+    ...(network6 && subnet6
+      ? [
+          `FLANNEL_IPV6_NETWORK=${formatIpv6Prefix(network6)}`,
+          `FLANNEL_IPV6_SUBNET=${formatIpv6(subnet6.address + 1n)}/${subnet6.length}`,
+        ]
+      : []),
     `FLANNEL_MTU=${mtuBytes}`,
     `FLANNEL_IPMASQ=${ipMasq}`,
     "",
@@ -33,9 +50,12 @@ export function parseSubnetEnv(text: string): SubnetEnv | undefined {
   if (network === undefined || bridgeIp === undefined || parseCidr(`${bridge}/${length}`) === undefined)
     return undefined;
   if (!Number.isInteger(mtuBytes) || mtuBytes <= 0) return undefined;
+  const network6 = parseIpv6Cidr(fields.get("FLANNEL_IPV6_NETWORK") ?? "");
+  const subnet6 = parseIpv6Cidr(fields.get("FLANNEL_IPV6_SUBNET") ?? "");
   return {
     network,
     subnet: networkOf(bridgeIp, Number(length)),
+    ...(network6 && subnet6 ? { network6, subnet6 } : {}),
     mtuBytes,
     ipMasq: fields.get("FLANNEL_IPMASQ") === "true",
   };

@@ -4,10 +4,9 @@
  */
 
 import { CompactedError, type KeyValue, type Store } from "../store/index.js";
-import type { Prefix } from "../wire/index.js";
 import type { LeaseTable } from "./lease-table.js";
 import { parseLease, subnetKey, subnetsKey } from "./registry.js";
-import type { LeaseEvent, Log, SubnetLease } from "./types.js";
+import type { LeaseEvent, Log, NodeSubnets, SubnetLease } from "./types.js";
 import { StoppedError, type Waiter } from "./wait.js";
 
 /** Pauses before listing again: longer each time that the watch does not last. */
@@ -17,7 +16,7 @@ const LAST_PAUSE_MS = 5000;
 export interface LeaseWatchOptions {
   readonly store: Store;
   readonly prefix: string;
-  readonly ownSubnet: Prefix;
+  readonly own: NodeSubnets;
   readonly table: LeaseTable;
   readonly wait: Waiter;
   /** Ends the watch. */
@@ -55,17 +54,17 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<void> {
 }
 
 function takeSnapshot(options: LeaseWatchOptions, kvs: readonly KeyValue[], revision: number): void {
-  const { table, prefix, ownSubnet, onEvents, onOwn } = options;
+  const { table, prefix, onEvents, onOwn } = options;
   emit(table.reset(kvs), onEvents);
-  const ownKey = subnetKey(prefix, ownSubnet);
+  const ownKey = subnetKey(prefix, options.own);
   const own = kvs.find((kv) => kv.key === ownKey);
   if (own === undefined) onOwn(revision, undefined);
   else reportOwn(options, own);
 }
 
 async function follow(options: LeaseWatchOptions, fromRevision: number): Promise<void> {
-  const { store, prefix, ownSubnet, table, signal, onEvents, onOwn } = options;
-  const ownKey = subnetKey(prefix, ownSubnet);
+  const { store, prefix, table, signal, onEvents, onOwn } = options;
+  const ownKey = subnetKey(prefix, options.own);
   for await (const { events } of store.watch(subnetsKey(prefix), { prefix: true, fromRevision, signal })) {
     emit(table.apply(events), onEvents);
     for (const { type, kv } of events) {

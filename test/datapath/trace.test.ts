@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ServiceAction, type Stage, VERDICTS } from "../../src/datapath/index.js";
-import { formatIpv4, TcpFlag } from "../../src/wire/index.js";
+import { ServiceAction, type Stage, type Tuple, VERDICTS } from "../../src/datapath/index.js";
+import { formatIp, TcpFlag } from "../../src/wire/index.js";
 import * as h from "./harness.js";
 
 const { syn, ack } = TcpFlag;
@@ -11,8 +11,8 @@ function tracing(services = new h.TableServices(), options: h.HarnessOptions = {
   return node;
 }
 
-function tupleText(tuple: { src: number; dst: number; sport: number; dport: number }): string {
-  return `${formatIpv4(tuple.src)}:${tuple.sport} > ${formatIpv4(tuple.dst)}:${tuple.dport}`;
+function tupleText(tuple: Tuple): string {
+  return `${formatIp(tuple.src)}:${tuple.sport} > ${formatIp(tuple.dst)}:${tuple.dport}`;
 }
 
 /** `hook verdict [reason] [before => after]`. */

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { FakeEcho, Overlay } from "../../src/overlay/index.js";
 import { connectStore, type Store } from "../../src/store/index.js";
-import { formatIpv4, formatPrefix } from "../../src/wire/index.js";
+import { formatIpv4, formatIpv6Prefix, formatPrefix } from "../../src/wire/index.js";
 
 const SUBNETS = "/coreos.com/network/subnets";
 const WAIT = { timeout: 20_000, interval: 50 };
@@ -61,6 +61,8 @@ async function up(
   overlay.start({
     put: (prefix, peer) => routes.set(formatPrefix(prefix), formatIpv4(peer)),
     delete: (prefix) => routes.delete(formatPrefix(prefix)),
+    put6: (prefix, peer) => routes.set(formatIpv6Prefix(prefix), formatIpv4(peer)),
+    delete6: (prefix) => routes.delete(formatIpv6Prefix(prefix)),
   });
   return { overlay, routes, subnet: formatPrefix(subnet) };
 }

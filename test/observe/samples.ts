@@ -174,8 +174,8 @@ export const all: readonly Observation[] = [
 ];
 
 /** Who has an address, as a lab's pods and Services would say. */
-export function nameOf(address: number): string | undefined {
-  const names: Record<number, string> = {
+export function nameOf(address: Tuple["src"]): string | undefined {
+  const names: Record<Tuple["src"], string> = {
     [ip("172.16.3.2")]: "default/myweb-x2",
     [ip("172.16.2.5")]: "default/client",
     [ip("10.254.0.10")]: "kube-system/dns",

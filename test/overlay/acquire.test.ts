@@ -44,7 +44,7 @@ describe("taking a subnet", () => {
       clock: lab.clock,
       random,
       log: (_level, message) => log.push(message),
-      ...(previous && { previous: prefix(previous) }),
+      ...(previous && { previous: { subnet: prefix(previous) } }),
     });
   }
 
@@ -195,7 +195,8 @@ describe("picking a free subnet", () => {
           length: 28,
         }));
         const free = all.filter((subnet) => !held.some((other) => prefixesOverlap(other, subnet)));
-        const picked = pickFree(network, held, () => chance);
+        const subnets = held.map((subnet) => ({ subnet }));
+        const picked = pickFree(network, subnets, () => chance)?.subnet;
         if (free.length === 0) expect(picked).toBeUndefined();
         else expect(free).toContainEqual(picked);
         if (picked) expect(prefixContains(network.network, picked.address)).toBe(true);

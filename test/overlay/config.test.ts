@@ -49,7 +49,7 @@ const good: [string, number, string, string, string, number][] = [
   ],
   ['{"Network":"255.255.0.0/16"}', 24, "255.255.1.0", "255.255.255.0", "udp", 8285],
   [
-    '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48"}',
+    '{"Network":"10.5.0.0/16","EnableIPv6":false,"IPv6Network":"fc00::/48"}',
     24,
     "10.5.1.0",
     "10.5.255.0",

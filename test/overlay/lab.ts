@@ -1,6 +1,6 @@
 import { FakeEcho, Overlay, type OverlayOptions, type RouteSink } from "../../src/overlay/index.js";
 import { MemoryStore, type Store } from "../../src/store/index.js";
-import { formatIpv4, formatPrefix } from "../../src/wire/index.js";
+import { formatIpv4, formatIpv6Prefix, formatPrefix } from "../../src/wire/index.js";
 import { VirtualClock } from "./virtual-clock.js";
 
 export const PREFIX = "/coreos.com/network";
@@ -19,6 +19,16 @@ export class RecordedRoutes implements RouteSink {
   delete(prefix: Parameters<RouteSink["delete"]>[0]): void {
     this.table.delete(formatPrefix(prefix));
     this.changes.push(`delete ${formatPrefix(prefix)}`);
+  }
+
+  put6(prefix: Parameters<RouteSink["put6"]>[0], peer: number): void {
+    this.table.set(formatIpv6Prefix(prefix), formatIpv4(peer));
+    this.changes.push(`put ${formatIpv6Prefix(prefix)} ${formatIpv4(peer)}`);
+  }
+
+  delete6(prefix: Parameters<RouteSink["delete6"]>[0]): void {
+    this.table.delete(formatIpv6Prefix(prefix));
+    this.changes.push(`delete ${formatIpv6Prefix(prefix)}`);
   }
 }
 

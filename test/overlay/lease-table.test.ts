@@ -37,7 +37,7 @@ describe("the table of leases", () => {
     return new LeaseTable({
       prefix: PREFIX,
       network: config.network,
-      ownSubnet: { address: 0xac100100, length: 24 },
+      own: { subnet: { address: 0xac100100, length: 24 } },
       ownPublicIp: parseIpv4("10.0.0.11") ?? 0,
       log: (level, message) => log.push(`${level}: ${message}`),
     });

@@ -20,7 +20,7 @@ function kv(value: string, key = KEY): KeyValue {
 }
 
 describe("subnet keys", () => {
-  it("are flannel's", () => expect(subnetKey(PREFIX, SUBNET)).toBe(KEY));
+  it("are flannel's", () => expect(subnetKey(PREFIX, { subnet: SUBNET })).toBe(KEY));
 
   it("round-trip", () => {
     fc.assert(
@@ -29,7 +29,7 @@ describe("subnet keys", () => {
         fc.integer({ min: 0, max: 32 }),
         (address, length) => {
           const subnet = networkOf(address, length);
-          expect(parseSubnetKey(PREFIX, subnetKey(PREFIX, subnet))).toEqual(subnet);
+          expect(parseSubnetKey(PREFIX, subnetKey(PREFIX, { subnet }))).toEqual({ subnet });
         },
       ),
     );
@@ -46,13 +46,35 @@ describe("subnet keys", () => {
     "172.16.53.0-24/x",
     "172.16.300.0-24",
     "x172.16.53.0-24",
+    "172.16.53.0-24&",
+    "172.16.53.0-24&fd00::-129",
+    "172.16.53.0-24&fd00::1-64",
+    "172.16.53.0-24&FD00::-64",
+    "172.16.53.0-24&fd00:0::-64",
+    "172.16.53.0-24&fd00::-64&fd01::-64",
+    "&fd00::-64",
     "",
   ])("refuse %j", (name) => expect(parseSubnetKey(PREFIX, `${PREFIX}/subnets/${name}`)).toBeUndefined());
+
+  it("name both subnets in a dual-stack network, as flannel writes them", () => {
+    const subnet6 = { address: 0xfd00_0010_0244_0005n << 64n, length: 64 };
+    const key = `${PREFIX}/subnets/172.16.53.0-24&fd00:10:244:5::-64`;
+    expect(subnetKey(PREFIX, { subnet: SUBNET, subnet6 })).toBe(key);
+    expect(parseSubnetKey(PREFIX, key)).toEqual({ subnet: SUBNET, subnet6 });
+  });
 
   it("refuse other prefixes", () => expect(parseSubnetKey("/other", KEY)).toBeUndefined());
 });
 
 describe("lease values", () => {
+  it("of a dual-stack lease say that the underlay has no IPv6", () => {
+    const subnet6 = { address: 0xfd00n << 112n, length: 64 };
+    const value = encodeAttributes({ publicIp: 0x0a00000b, backendType: "udp" }, { subnet6 });
+    expect(new TextDecoder().decode(value)).toBe(
+      '{"PublicIP":"10.0.0.11","PublicIPv6":null,"BackendType":"udp"}',
+    );
+  });
+
   it("are flannel's", () => {
     const value = encodeAttributes({ publicIp: 0x0a00000b, backendType: "udp" });
     expect(new TextDecoder().decode(value)).toBe('{"PublicIP":"10.0.0.11","BackendType":"udp"}');

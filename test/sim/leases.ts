@@ -27,7 +27,7 @@ export class Leases {
     const options: LeaseTableOptions = {
       prefix: STORE_PREFIX,
       network: prefix(this.podNetwork),
-      ownSubnet: prefix(podSubnet),
+      own: { subnet: prefix(podSubnet) },
       ownPublicIp: ip(underlay),
       log: (level, message) => {
         throw new Error(`${level}: ${message}`);
@@ -55,7 +55,7 @@ export class Leases {
   #lease({ config }: SimNode): KeyValue {
     const value = encodeAttributes({ publicIp: ip(config.underlay), backendType: "udp" });
     const revision = ++this.#revision;
-    const key = subnetKey(STORE_PREFIX, prefix(config.podSubnet));
+    const key = subnetKey(STORE_PREFIX, { subnet: prefix(config.podSubnet) });
     return { key, value, createRevision: revision, modRevision: revision, version: 1, lease: "1" };
   }
 

@@ -64,6 +64,8 @@ function isIcmpError({ protocol, body }: Packet): boolean {
   return protocol === ICMP && ![0, 8, 13, 14].includes(decodeIcmp(body).type);
 }
 
-function text(address: number): string {
+/** Of the IPv4 addresses that these clusters have. */
+function text(address: Tuple["src"]): string {
+  if (typeof address === "string") return address;
   return [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join(".");
 }

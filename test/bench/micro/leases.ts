@@ -41,6 +41,16 @@ class CountedRoutes implements RouteSink {
     this.#prefixes.delete(wire.formatPrefix(prefix));
     this.onChange();
   }
+
+  put6(prefix: Parameters<RouteSink["put6"]>[0]): void {
+    this.#prefixes.add(wire.formatIpv6Prefix(prefix));
+    this.onChange();
+  }
+
+  delete6(prefix: Parameters<RouteSink["delete6"]>[0]): void {
+    this.#prefixes.delete(wire.formatIpv6Prefix(prefix));
+    this.onChange();
+  }
 }
 
 /** Nodes that share a store; each has a client of its own when there is a server. */
