@@ -6,7 +6,8 @@ import type { Port } from "./ports.js";
 
 const SLOTS = 4096;
 /** Words of an entry: port + 1 (0: empty), address, peer or next hop. */
-const STRIDE = 4;
+const STRIDE_BITS = 2;
+const STRIDE = 1 << STRIDE_BITS;
 const PORT = 0;
 const ADDRESS = 1;
 const HOP = 2;
@@ -37,7 +38,7 @@ export class WayCache {
   put(port: number, dst: number, out: Port, nextHop: number): void {
     const at = slotOf(port, dst);
     write(this.ways, at, port, dst, nextHop);
-    this.outPorts[at / STRIDE] = out;
+    this.outPorts[at >> STRIDE_BITS] = out;
   }
 
   /** The way of packets from the port to the address, or -1. */
@@ -48,7 +49,7 @@ export class WayCache {
   }
 
   port(way: number): Port {
-    return this.outPorts[way / STRIDE] as Port;
+    return this.outPorts[way >> STRIDE_BITS] as Port;
   }
 
   nextHop(way: number): number {
@@ -63,5 +64,5 @@ function write(table: Int32Array, at: number, port: number, address: number, hop
 }
 
 function slotOf(port: number, address: number): number {
-  return (Math.imul(address ^ (port << 20), 0x9e3779b1) >>> 20) * STRIDE;
+  return (Math.imul(address ^ (port << 20), 0x9e3779b1) >>> 20) << STRIDE_BITS;
 }
