@@ -136,7 +136,7 @@ describe("[sig-network] DNS", () => {
     expect(await short(`172-16-2-5.default.pod.${ZONE}`)).toEqual(["172.16.2.5"]);
   });
 
-  it("should provide DNS for ExternalName services [Conformance]", async () => {
+  it("should provide DNS for ExternalName services [Conformance]; [sig-network] DNS configMap nameserver Forward external name lookup should forward externalname lookup to upstream nameserver", async () => {
     const name = under("dns-test-service-3.default");
     expect(await short(name, "CNAME")).toEqual(["foo.example.com."]);
     expect(await short(name)).toEqual(["192.0.2.1", "foo.example.com."]);

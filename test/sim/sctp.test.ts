@@ -32,7 +32,7 @@ describe("[sig-network] SCTP [LinuxOnly]", () => {
   });
 });
 
-describe("[sig-network] Networking Granular Checks", () => {
+describe("[sig-network] Networking", () => {
   it("Granular Checks: Services should function for pod-Service: sctp", () => {
     const { cluster, near, far, go } = setUp();
     cluster.expose("s", VIP, [near, far], PORT);

@@ -23,7 +23,12 @@ const services: CaseGroup = {
     "should serve a basic endpoint from pods [Conformance]",
     "should serve endpoints on same port and different protocols [Conformance]",
     "should serve multiport endpoints from pods [Conformance]",
-    "should allow creating a basic SCTP service with pod and endpoints [LinuxOnly] [Serial]",
+    {
+      name: "should allow creating a basic SCTP service with pod and endpoints [LinuxOnly] [Serial]",
+      formerly: [
+        "[sig-network] SCTP [LinuxOnly] should allow creating a basic SCTP service with pod and endpoints",
+      ],
+    },
     "should allow pods to hairpin back to themselves through services",
     "should be able to connect to terminating and unready endpoints if PublishNotReadyAddresses is true",
     "should be able to up and down services",
