@@ -7,9 +7,9 @@ import { NODES, ServiceLab } from "./service-lab.js";
 const lab = new ServiceLab("updns");
 const ZONE = "cluster.local";
 const NAME = "dns-querier";
-/** More than 6 entries and more than 256 characters, the limits before Kubernetes 1.26. */
+/** Of the cluster, so that nobody outside is asked. More than 6 entries and more than 256 characters, the limits before Kubernetes 1.26. */
 const MANY_SEARCHES = [
-  ...Array.from({ length: 9 }, (_, index) => `${String(index).repeat(30)}.dns-search-paths`),
+  ...Array.from({ length: 9 }, (_, index) => `${String(index).repeat(30)}.${ZONE}`),
   `kube-system.svc.${ZONE}`,
 ];
 
