@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { TcpFlag } from "../../src/wire/index.js";
+import { formatIpv4, TcpFlag } from "../../src/wire/index.js";
+import { encodeIcmp, encodePacket, encodeUdp, ICMP, slowChecksum, TCP, UDP } from "../sim/packet.js";
 import * as h from "./harness.js";
+
+const POD_A = formatIpv4(h.POD_A);
+const NODE = formatIpv4(h.NODE);
+/** Longer than any connection is remembered. */
+const FORGOTTEN_MS = 6 * 24 * 3600 * 1000;
 
 /** Well-formed packets for every kind of port, to start from. */
 const SEEDS: readonly (readonly [port: number, packet: Uint8Array, peer: number])[] = [
@@ -34,7 +40,52 @@ const SEEDS: readonly (readonly [port: number, packet: Uint8Array, peer: number]
     h.PEER_2,
   ],
   [h.Id.nodenet, h.udp({ src: h.NODE_2, dst: h.NODE, sport: 1, dport: 30_001 }), h.PEER_2],
+  [h.Id.podA, fragmentOf(true, 0), 0],
+  [h.Id.podA, fragmentOf(false, 16), 0],
+  [h.Id.podA, withOptions(), 0],
+  [h.Id.overlay, portUnreachable(), h.PEER_2],
 ];
+
+/** Of one datagram to the node port, in two pieces. */
+function fragmentOf(mf: boolean, fragmentOffset: number): Uint8Array {
+  const body = encodeUdp(POD_A, NODE, { sport: 4001, dport: 30_001, payload: new Uint8Array(20) });
+  const head = { src: POD_A, dst: NODE, ttl: 64, id: 7, df: false, protocol: UDP };
+  return encodePacket({ ...head, mf, fragmentOffset, body: body.slice(fragmentOffset, mf ? 16 : undefined) });
+}
+
+/** A SYN with IP options (record route, end of list) and TCP options (MSS, window scale). */
+function withOptions(): Uint8Array {
+  const plain = h.tcp({ src: h.POD_A, dst: h.VIP, sport: 4002, dport: 80, flags: TcpFlag.syn });
+  const packet = Uint8Array.from([
+    ...plain.slice(0, 20),
+    ...[7, 7, 4, 0, 0, 0, 0, 0],
+    ...plain.slice(20, 40),
+    ...[2, 4, 5, 180, 1, 3, 3, 7],
+  ]);
+  packet[0] = 0x47;
+  packet.set([0, packet.length], 2);
+  packet[28 + 12] = 0x70;
+  packet.set([0, 0], 28 + 16);
+  const pseudo = [...packet.slice(12, 20), 0, TCP, 0, packet.length - 28];
+  const sum = slowChecksum(Uint8Array.from([...pseudo, ...packet.slice(28)]));
+  packet.set([sum >> 8, sum & 255], 28 + 16);
+  mendHeader(packet);
+  return packet;
+}
+
+/** An ICMP error that quotes what podA may have sent. */
+function portUnreachable(): Uint8Array {
+  const asked = h.udp({
+    src: h.POD_A,
+    dst: h.REMOTE_POD,
+    sport: 4000,
+    dport: 53,
+    payload: new Uint8Array(9),
+  });
+  const body = encodeIcmp({ type: 3, code: 3, rest: 0, payload: asked.slice(0, 28) });
+  const head = { src: formatIpv4(h.REMOTE_POD), dst: POD_A, ttl: 64, id: 9, df: false, mf: false };
+  return encodePacket({ ...head, fragmentOffset: 0, protocol: ICMP, body });
+}
 
 function node(): h.Harness {
   const to = { ip: h.REMOTE_POD, port: 8080, masquerade: true };
@@ -88,6 +139,9 @@ describe("mutated packets", () => {
         );
         expect(counted).toBeGreaterThanOrEqual(received);
         expect(under.datapath.conntrackRecords().length).toBeLessThanOrEqual(received);
+        // Nothing of it stays.
+        under.tick(FORGOTTEN_MS);
+        expect(under.datapath.status().conntrack.count).toBe(0);
       }),
       { numRuns: 300 },
     );
