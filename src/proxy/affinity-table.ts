@@ -49,6 +49,12 @@ export class AffinityTable {
     this.#endpoints[slot] = endpoint;
   }
 
+  /** Calls `mark` with every client that is remembered. */
+  markClients(mark: (client: number) => void): void {
+    for (const [slot, endpoint] of this.#endpoints.entries())
+      if (endpoint !== undefined) mark(this.#clients[slot] >>> 0);
+  }
+
   #slot(pool: number, client: number): number {
     const first = this.#firstSlot(pool, client);
     for (let slot = first; slot < first + WAYS; slot++) {

@@ -1,4 +1,5 @@
-import { PortKind, type Prefix, type ServiceQuery } from "../datapath/index.js";
+import { PortKind, type ServiceQuery } from "../datapath/index.js";
+import type { AddressRange } from "./family.js";
 
 /** How a proxy knows the pods of the cluster, or of its node, by their packets (apis/config/types.go `LocalMode`). */
 export const LOCAL_MODES = ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] as const;
@@ -8,9 +9,9 @@ export type LocalMode = (typeof LOCAL_MODES)[number];
 export type LocalDetector = (query: ServiceQuery) => boolean;
 
 export interface LocalNetworks {
-  readonly podNetwork: Prefix;
+  readonly podNetwork: AddressRange;
   /** The node's part of the pod network. */
-  readonly podSubnet?: Prefix;
+  readonly podSubnet?: AddressRange;
 }
 
 /**
@@ -24,8 +25,6 @@ export function localDetector(mode: LocalMode, { podNetwork, podSubnet }: LocalN
   return inPrefix(podSubnet);
 }
 
-function inPrefix({ address, length }: Prefix): LocalDetector {
-  const mask = length === 0 ? 0 : -1 << (32 - length);
-  const network = address | 0;
-  return (query) => (query.src & mask) === network;
+function inPrefix(range: AddressRange): LocalDetector {
+  return (query) => range.contains(query.src);
 }

@@ -1,5 +1,6 @@
 import type { EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
 import { endpointAt, readSlice, type SliceContent, sliceService } from "./endpoint-slice.js";
+import { type AddressFamily, IPV4_FAMILY } from "./family.js";
 import { asRecord, asString } from "./read.js";
 import { isIgnoredByLabels } from "./service-port.js";
 import { type Endpoint, type InvalidHandler, servicePortKey } from "./types.js";
@@ -35,6 +36,7 @@ export class EndpointSliceTracker {
   constructor(
     private readonly nodeName: string,
     private readonly onInvalid: InvalidHandler,
+    private readonly family: AddressFamily = IPV4_FAMILY,
   ) {}
 
   /** Number of Services with slices that are not applied yet. */
@@ -47,7 +49,7 @@ export class EndpointSliceTracker {
     const owner = this.#owner(slice);
     if (owner === undefined) return false;
     if (isIgnoredByLabels(asRecord(slice.metadata))) return this.#note(owner, slice, null);
-    return this.#note(owner, slice, readSlice(slice, this.nodeName, this.onInvalid));
+    return this.#note(owner, slice, readSlice(slice, this.nodeName, this.onInvalid, this.family));
   }
 
   /** Notes that the slice is gone. */
@@ -77,6 +79,12 @@ export class EndpointSliceTracker {
   /** The applied endpoints of a service port. */
   endpoints(servicePortKey: string): readonly Endpoint[] {
     return this.#endpoints.get(servicePortKey) ?? [];
+  }
+
+  /** Calls `mark` with every address of the applied slices. */
+  markAddresses(mark: (address: number) => void): void {
+    for (const { applied } of this.#services.values())
+      for (const { addresses } of applied.values()) for (const { ip } of addresses) mark(ip);
   }
 
   #owner(slice: EndpointSlice): ServiceSlices | undefined {
@@ -110,7 +118,7 @@ export class EndpointSliceTracker {
   }
 
   #collectChanges(owner: ServiceSlices, changes: Map<string, EndpointsChange>): void {
-    const merged = mergeSlices(owner);
+    const merged = mergeSlices(owner, this.family);
     for (const key of new Set([...owner.servicePorts, ...merged.keys()])) {
       const change = { previous: this.endpoints(key), current: merged.get(key) ?? [] };
       if (!same(change.previous, change.current)) changes.set(key, change);
@@ -122,7 +130,7 @@ export class EndpointSliceTracker {
 }
 
 /** Joins a Service's slices: one endpoint per address and port. */
-function mergeSlices(owner: ServiceSlices): Map<string, readonly Endpoint[]> {
+function mergeSlices(owner: ServiceSlices, family: AddressFamily): Map<string, readonly Endpoint[]> {
   const merged = new Map<string, Map<number, Endpoint>>();
   for (const [, slice] of [...owner.applied].sort(byName)) {
     for (const { name, protocol, port } of slice.ports) {
@@ -130,13 +138,16 @@ function mergeSlices(owner: ServiceSlices): Map<string, readonly Endpoint[]> {
       const endpoints = merged.get(key) ?? new Map<number, Endpoint>();
       for (const address of slice.addresses) {
         const id = address.ip * 65536 + port;
-        if (isBetter(address, endpoints.get(id))) endpoints.set(id, endpointAt(address, port));
+        if (isBetter(address, endpoints.get(id))) endpoints.set(id, endpointAt(address, port, family));
       }
       merged.set(key, endpoints);
     }
   }
   return new Map(
-    [...merged].map(([key, endpoints]) => [key, [...endpoints.values()].sort(byNodeAndAddress)]),
+    [...merged].map(([key, endpoints]) => [
+      key,
+      [...endpoints.values()].sort((a, b) => byNodeAndAddress(a, b, family)),
+    ]),
   );
 }
 
@@ -149,9 +160,9 @@ function byName(a: readonly [string, unknown], b: readonly [string, unknown]): n
   return a[0] < b[0] ? -1 : 1;
 }
 
-function byNodeAndAddress(a: Endpoint, b: Endpoint): number {
+function byNodeAndAddress(a: Endpoint, b: Endpoint, family: AddressFamily): number {
   if (a.nodeName !== b.nodeName) return a.nodeName < b.nodeName ? -1 : 1;
-  return a.ip - b.ip || a.port - b.port;
+  return family.compare(a.ip, b.ip) || a.port - b.port;
 }
 
 /** Both values are made by one function each, so the order of members is the same and JSON compares them. */

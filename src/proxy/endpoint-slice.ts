@@ -1,5 +1,5 @@
 import type { EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
-import { formatIpv4, parseIpv4 } from "../wire/index.js";
+import type { AddressFamily } from "./family.js";
 import { asArray, asRecord, asString, isPort, PROTOCOL_NUMBERS } from "./read.js";
 import type { Endpoint, InvalidHandler } from "./types.js";
 
@@ -28,10 +28,15 @@ export function sliceService(slice: EndpointSlice): { namespace: string; service
  * terminating means false; ports without name or number are left out; only the first address of an endpoint counts.
  * A slice of another address family is empty.
  */
-export function readSlice(slice: EndpointSlice, nodeName: string, onInvalid: InvalidHandler): SliceContent {
+export function readSlice(
+  slice: EndpointSlice,
+  nodeName: string,
+  onInvalid: InvalidHandler,
+  family: AddressFamily,
+): SliceContent {
   const ports: SliceContent["ports"][number][] = [];
   const addresses: SliceAddress[] = [];
-  if (slice.addressType !== "IPv4") return { ports, addresses };
+  if (slice.addressType !== family.addressType) return { ports, addresses };
   const where = `EndpointSlice ${asString(asRecord(slice.metadata).namespace)}/${asString(asRecord(slice.metadata).name)}`;
   for (const [index, value] of asArray(slice.ports).entries()) {
     const { name, port, protocol: protocolName } = asRecord(value);
@@ -45,26 +50,34 @@ export function readSlice(slice: EndpointSlice, nodeName: string, onInvalid: Inv
     }
   }
   for (const [index, value] of asArray(slice.endpoints).entries()) {
-    const address = readAddress(asRecord(value), nodeName);
+    const address = readAddress(asRecord(value), nodeName, family);
     if (address === undefined)
-      onInvalid(`${where}: endpoints[${index}].addresses[0] is not an IPv4 address; it is ignored.`);
+      onInvalid(
+        `${where}: endpoints[${index}].addresses[0] is not an ${family.addressType} address; it is ignored.`,
+      );
     else addresses.push(address);
   }
   return { ports, addresses };
 }
 
 /** One endpoint of the slice at one of its ports. */
-export function endpointAt(address: SliceAddress, port: number): Endpoint {
+export function endpointAt(address: SliceAddress, port: number, family: AddressFamily): Endpoint {
   const { pod, ...rest } = address;
-  return { ...rest, port, target: pod === "" ? `${formatIpv4(address.ip)}:${port}` : pod };
+  return { ...rest, port, target: pod === "" ? hostPort(family, address.ip, port) : pod };
+}
+
+function hostPort(family: AddressFamily, ip: number, port: number): string {
+  const address = family.format(ip);
+  return family.addressType === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function readAddress(
   endpoint: Readonly<Record<string, unknown>>,
   proxyNode: string,
+  family: AddressFamily,
 ): SliceAddress | undefined {
-  const ip = parseIpv4(asString(asArray(endpoint.addresses)[0]));
-  if (ip === undefined || ip === 0) return undefined;
+  const ip = family.parse(asString(asArray(endpoint.addresses)[0]));
+  if (ip === undefined) return undefined;
   const conditions = asRecord(endpoint.conditions);
   const target = asRecord(endpoint.targetRef);
   const hints = asRecord(endpoint.hints);

@@ -14,6 +14,8 @@
  * Semantics are kube-proxy's; file names in comments are in kubernetes/pkg/proxy.
  */
 export { LOCAL_MODES, type LocalMode } from "./detect-local.js";
+export { DualStackProxier, type NodeProxier } from "./dual-stack.js";
+export { type AddressFamily, type HandleBook, IPV4_FAMILY, ipv6Family } from "./family.js";
 export type { HealthCheck } from "./health.js";
 export type { ProxierOptions } from "./options.js";
 export { Proxier, type ProxierMetrics } from "./proxier.js";

@@ -1,8 +1,9 @@
 import type { Service } from "kubernetes-types/core/v1.d.ts";
 import type { EndpointSlice } from "kubernetes-types/discovery/v1.d.ts";
-import type { Prefix, ServiceDecision, ServiceQuery, ServiceResolver } from "../datapath/index.js";
+import type { ServiceDecision, ServiceQuery, ServiceResolver } from "../datapath/index.js";
 import { localDetector } from "./detect-local.js";
 import { EndpointSliceTracker } from "./endpoint-slice-tracker.js";
+import { type AddressFamily, type AddressRange, IPV4_FAMILY } from "./family.js";
 import { type HealthCheck, healthChecks } from "./health.js";
 import type { ProxierOptions } from "./options.js";
 import { Resolver } from "./resolver.js";
@@ -35,6 +36,7 @@ const UNCOUNTED: ConnectionCounter = { openConnections: () => 0 };
 /** kube-proxy for one node: takes Services and EndpointSlices, answers where new connections go. */
 export class Proxier implements ServiceResolver {
   readonly #options: ProxierOptions;
+  readonly #family: AddressFamily;
   readonly #services: ServiceTracker;
   readonly #slices: EndpointSliceTracker;
   readonly #rules: RuleSet;
@@ -53,17 +55,26 @@ export class Proxier implements ServiceResolver {
   constructor(options: ProxierOptions) {
     const onInvalid = options.onInvalid ?? (() => undefined);
     const { defaultScheduler = "rr", random = Math.random, connections = UNCOUNTED } = options;
+    const { family = IPV4_FAMILY } = options;
     this.#options = options;
+    this.#family = family;
     this.#place = { nodeName: options.nodeName, zone: options.zone ?? "" };
-    this.#services = new ServiceTracker(onInvalid);
-    this.#slices = new EndpointSliceTracker(options.nodeName, onInvalid);
-    this.#rules = new RuleSet(defaultScheduler, { random, connections });
+    this.#services = new ServiceTracker(onInvalid, family);
+    this.#slices = new EndpointSliceTracker(options.nodeName, onInvalid, family);
+    this.#rules = new RuleSet(
+      defaultScheduler,
+      { random, connections, digest: (ip) => family.digest(ip) },
+      family,
+    );
     this.#resolver = new Resolver(this.#rules, {
-      serviceNetwork: options.serviceNetwork,
+      serviceNetwork: family.range(options.serviceNetwork),
       nodeIp: options.nodeIp ?? 0,
       masqueradeAll: options.masqueradeAll ?? false,
-      nodePortAddresses: nodePortAddresses(options),
-      isFromPod: localDetector(options.detectLocalMode ?? "ClusterCIDR", options),
+      nodePortAddresses: nodePortAddresses(options, family),
+      isFromPod: localDetector(options.detectLocalMode ?? "ClusterCIDR", {
+        podNetwork: family.range(options.podNetwork),
+        ...(options.podSubnet && { podSubnet: family.range(options.podSubnet) }),
+      }),
     });
   }
 
@@ -118,6 +129,17 @@ export class Proxier implements ServiceResolver {
     this.#staleFlowsDeletedTotal += updater.stale.clean(this.#options.conntrack);
     this.#syncsTotal++;
     this.#lastSyncMs = nowMs;
+    this.#family.settle();
+  }
+
+  /** Calls `mark` with every address that is kept here, for the datapath's address book. */
+  markAddresses(mark: (address: number) => void): void {
+    for (const { port, endpoints } of this.#rules.rules.values()) {
+      for (const ip of [port.clusterIp, ...port.externalIps, ...port.loadBalancerIps]) mark(ip);
+      for (const { ip } of endpoints) mark(ip);
+    }
+    this.#slices.markAddresses(mark);
+    this.#resolver.markAddresses(mark);
   }
 
   /** Whether the first sync is done; before it nothing resolves. */
@@ -141,7 +163,7 @@ export class Proxier implements ServiceResolver {
   describe(): ServicePortStatus[] {
     const { defaultScheduler = "rr" } = this.#options;
     return [...this.#rules.rules.values()]
-      .map((rule) => describeRule(rule, defaultScheduler))
+      .map((rule) => describeRule(rule, defaultScheduler, this.#family))
       .sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
@@ -162,6 +184,10 @@ export class Proxier implements ServiceResolver {
   }
 }
 
-function nodePortAddresses({ nodePortAddresses = [], nodeIp = 0 }: ProxierOptions): readonly Prefix[] {
-  return nodePortAddresses === "primary" ? [{ address: nodeIp, length: 32 }] : nodePortAddresses;
+function nodePortAddresses(
+  { nodePortAddresses: wanted = [], nodeIp = 0 }: ProxierOptions,
+  family: AddressFamily,
+): readonly AddressRange[] {
+  if (wanted !== "primary") return wanted.map((prefix) => family.range(prefix));
+  return [{ address: nodeIp, length: 32, contains: (address) => address >>> 0 === nodeIp }];
 }

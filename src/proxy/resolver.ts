@@ -1,25 +1,19 @@
-import {
-  PortKind,
-  type Prefix,
-  ServiceAction,
-  type ServiceDecision,
-  type ServiceQuery,
-} from "../datapath/index.js";
-import { prefixContains } from "../wire/index.js";
+import { PortKind, ServiceAction, type ServiceDecision, type ServiceQuery } from "../datapath/index.js";
 import { AffinityTable } from "./affinity-table.js";
 import type { LocalDetector } from "./detect-local.js";
 import type { EndpointPool } from "./endpoint-pool.js";
+import type { AddressRange } from "./family.js";
 import { type Frontend, FrontendKind, hasEndpoints, type RuleSet } from "./rules.js";
 import type { Backend } from "./schedulers/index.js";
 
 /** What of the node and the proxy's options counts when a connection is decided on. */
 export interface ResolverOptions {
-  readonly serviceNetwork: Prefix;
+  readonly serviceNetwork: AddressRange;
   /** 0 when it is not known. */
   readonly nodeIp: number;
   readonly masqueradeAll: boolean;
   /** Empty: all of the node's addresses have the node ports. */
-  readonly nodePortAddresses: readonly Prefix[];
+  readonly nodePortAddresses: readonly AddressRange[];
   readonly isFromPod: LocalDetector;
 }
 
@@ -31,6 +25,11 @@ export class Resolver {
     private readonly rules: RuleSet,
     private readonly options: ResolverOptions,
   ) {}
+
+  /** Calls `mark` with the clients whose endpoint is remembered. */
+  markAddresses(mark: (address: number) => void): void {
+    this.#affinity.markClients(mark);
+  }
 
   /** False when the destination is not a Service address; otherwise fills `out`. Allocates nothing. */
   resolve(query: ServiceQuery, out: ServiceDecision): boolean {
@@ -104,14 +103,13 @@ export class Resolver {
     if (query.dstIsLocal) return false;
     out.service = "";
     if (this.rules.isClusterIp(query.dst | 0)) return refuse(out, ServiceAction.reject, "no-service-port");
-    if (prefixContains(this.options.serviceNetwork, query.dst | 0))
-      return refuse(out, ServiceAction.drop, "no-service");
+    if (this.options.serviceNetwork.contains(query.dst)) return refuse(out, ServiceAction.drop, "no-service");
     return false;
   }
 }
 
-function anyContains(prefixes: readonly Prefix[], ip: number): boolean {
-  for (const prefix of prefixes) if (prefixContains(prefix, ip)) return true;
+function anyContains(ranges: readonly AddressRange[], ip: number): boolean {
+  for (const range of ranges) if (range.contains(ip)) return true;
   return false;
 }
 

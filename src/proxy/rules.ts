@@ -2,6 +2,7 @@ import type { ServiceQuery } from "../datapath/index.js";
 import { AddressTable } from "./address-table.js";
 import { categorizeEndpoints } from "./categorize.js";
 import { EndpointPool } from "./endpoint-pool.js";
+import type { AddressFamily } from "./family.js";
 import type { SchedulerEnvironment, SchedulerName } from "./schedulers/index.js";
 import { weightOf } from "./service-scheduling.js";
 import type { Endpoint, Place, ServicePort } from "./types.js";
@@ -47,6 +48,7 @@ export class RuleSet {
   constructor(
     private readonly defaultScheduler: SchedulerName,
     private readonly environment: SchedulerEnvironment,
+    readonly family: AddressFamily,
   ) {}
 
   /** The frontend of that very address. */
@@ -144,10 +146,15 @@ export function sameFrontend(a: Frontend, b: Frontend): boolean {
 }
 
 /** Gives a rule its endpoints and chooses those that are used. */
-export function setEndpoints(rule: ServiceRule, endpoints: readonly Endpoint[], place: Place): void {
+export function setEndpoints(
+  rule: ServiceRule,
+  endpoints: readonly Endpoint[],
+  place: Place,
+  family: AddressFamily,
+): void {
   const { port } = rule;
   const usable = categorizeEndpoints(endpoints, place);
-  const weight = (endpoint: Endpoint) => weightOf(port, endpoint);
+  const weight = (endpoint: Endpoint) => weightOf(port, endpoint, family);
   const usesLocal = port.internalPolicyLocal || port.externalPolicyLocal;
   rule.endpoints = endpoints;
   rule.cluster.replace(usable.cluster, weight);

@@ -1,4 +1,4 @@
-import { type Prefix, parseIpv4, prefixMask } from "../wire/index.js";
+import type { AddressFamily, AddressRange } from "./family.js";
 import { asArray, asRecord, asString, isPort } from "./read.js";
 import type { InvalidHandler, ServicePort } from "./types.js";
 
@@ -10,21 +10,22 @@ type External = Pick<
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Holds no address that a packet may come from. */
-const NOBODY: Prefix = { address: 0, length: 32 };
+const NOBODY: AddressRange = { address: 0, length: 32, contains: () => false };
 
 /**
- * How a Service is reached from outside (pkg/proxy/serviceport.go `newBaseServiceInfo`): other than IPv4 addresses and
- * ranges belong to the proxy of that family and are passed over.
+ * How a Service is reached from outside (pkg/proxy/serviceport.go `newBaseServiceInfo`): addresses and ranges of
+ * the other family belong to its proxy and are passed over.
  */
 export function readExternal(
   service: string,
   spec: Fields,
   status: Fields,
   onInvalid: InvalidHandler,
+  family: AddressFamily,
 ): External {
   const externalIps = unique(
     asArray(spec.externalIPs).map((ip, i) =>
-      readIp(ip, `Service ${service}: spec.externalIPs[${i}]`, onInvalid),
+      readIp(ip, `Service ${service}: spec.externalIPs[${i}]`, onInvalid, family),
     ),
   );
   const isLocal = isExternal(spec.type, externalIps) && spec.externalTrafficPolicy === "Local";
@@ -32,10 +33,10 @@ export function readExternal(
   const hasHealthCheck = isLocal && spec.type === "LoadBalancer" && isPort(healthCheckNodePort);
   return {
     externalIps,
-    loadBalancerIps: readIngress(service, status, onInvalid),
+    loadBalancerIps: readIngress(service, status, onInvalid, family),
     sourceRanges: asArray(spec.loadBalancerSourceRanges)
       .map((range, i) =>
-        readRange(range, `Service ${service}: spec.loadBalancerSourceRanges[${i}]`, onInvalid),
+        readRange(range, `Service ${service}: spec.loadBalancerSourceRanges[${i}]`, onInvalid, family),
       )
       .filter((range) => range !== undefined),
     healthCheckNodePort: hasHealthCheck ? healthCheckNodePort : 0,
@@ -49,36 +50,45 @@ function isExternal(type: unknown, externalIps: readonly number[]): boolean {
 }
 
 /** A load balancer of `ipMode: Proxy` ends the connections itself; its address is not ours to catch (KEP-1860). */
-function readIngress(service: string, status: Fields, onInvalid: InvalidHandler): readonly number[] {
+function readIngress(
+  service: string,
+  status: Fields,
+  onInvalid: InvalidHandler,
+  family: AddressFamily,
+): readonly number[] {
   const ingress = asArray(asRecord(status.loadBalancer).ingress).map(asRecord);
   return unique(
     ingress.map(({ ip, ipMode }, i) => {
       if (asString(ip) === "" || (ipMode ?? "VIP") !== "VIP") return undefined;
-      return readIp(ip, `Service ${service}: status.loadBalancer.ingress[${i}].ip`, onInvalid);
+      return readIp(ip, `Service ${service}: status.loadBalancer.ingress[${i}].ip`, onInvalid, family);
     }),
   );
 }
 
-function readIp(value: unknown, where: string, onInvalid: InvalidHandler): number | undefined {
+function readIp(
+  value: unknown,
+  where: string,
+  onInvalid: InvalidHandler,
+  family: AddressFamily,
+): number | undefined {
   const text = asString(value);
-  const ip = parseIpv4(text);
-  if (ip !== undefined && ip !== 0) return ip;
-  if (!text.includes(":")) onInvalid(`${where} is not an IP address and is ignored.`);
-  return undefined;
+  const ip = family.parse(text);
+  if (ip === undefined && !family.isOther(text)) onInvalid(`${where} is not an IP address and is ignored.`);
+  return ip;
 }
 
 /** Host bits may be set, as the API allows. A range that nobody can read must not open the Service to everybody. */
-function readRange(value: unknown, where: string, onInvalid: InvalidHandler): Prefix | undefined {
+function readRange(
+  value: unknown,
+  where: string,
+  onInvalid: InvalidHandler,
+  family: AddressFamily,
+): AddressRange | undefined {
   const text = asString(value).trim();
-  if (text.includes(":")) return undefined;
-  const [address, bits, ...rest] = text.split("/");
-  const ip = parseIpv4(address);
-  if (ip === undefined || rest.length > 0 || !/^\d{1,2}$/.test(bits ?? "") || Number(bits) > 32) {
-    onInvalid(`${where} is not a range such as 10.0.0.0/8 and admits nobody.`);
-    return NOBODY;
-  }
-  const length = Number(bits);
-  return { address: (ip & prefixMask(length)) >>> 0, length };
+  if (family.isOther(text)) return undefined;
+  const range = family.parseRange(text);
+  if (range === undefined) onInvalid(`${where} is not a range such as 10.0.0.0/8 and admits nobody.`);
+  return range ?? NOBODY;
 }
 
 function unique(ips: readonly (number | undefined)[]): readonly number[] {

@@ -1,5 +1,5 @@
 import type { Service } from "kubernetes-types/core/v1.d.ts";
-import { parseIpv4 } from "../wire/index.js";
+import type { AddressFamily } from "./family.js";
 import { asArray, asRecord, asString, isPort, PROTOCOL_NUMBERS } from "./read.js";
 import { readExternal } from "./service-external.js";
 import { readScheduling } from "./service-scheduling.js";
@@ -25,6 +25,7 @@ export function isIgnoredByLabels(metadata: Readonly<Record<string, unknown>>): 
 export function readServicePorts(
   service: Service,
   onInvalid: InvalidHandler,
+  family: AddressFamily,
 ): { service: string; ports: ServicePort[] } | undefined {
   const metadata = asRecord(service.metadata);
   const namespace = asString(metadata.namespace);
@@ -36,9 +37,11 @@ export function readServicePorts(
   const key = `${namespace}/${name}`;
   const spec = asRecord(service.spec);
   if (isIgnoredByLabels(metadata) || hasNoVirtualIp(spec)) return { service: key, ports: [] };
-  const clusterIp = ipv4ClusterIp(spec);
+  const clusterIps = [...asArray(spec.clusterIPs), spec.clusterIP].map(asString);
+  const clusterIp = clusterIps.map((text) => family.parse(text)).find((ip) => ip !== undefined);
   if (clusterIp === undefined) {
-    onInvalid(`Service ${key} has no IPv4 address in spec.clusterIPs and is ignored.`);
+    if (!clusterIps.some((text) => text !== "" && family.isOther(text)))
+      onInvalid(`Service ${key} has no ${family.addressType} address in spec.clusterIPs and is ignored.`);
     return { service: key, ports: [] };
   }
   const common = {
@@ -46,7 +49,7 @@ export function readServicePorts(
     clusterIp,
     affinityMs: affinityMs(spec),
     internalPolicyLocal: spec.internalTrafficPolicy === "Local",
-    ...readExternal(key, spec, asRecord(service.status), onInvalid),
+    ...readExternal(key, spec, asRecord(service.status), onInvalid, family),
     ...readScheduling(key, asRecord(metadata.annotations), onInvalid),
   };
   const ports: ServicePort[] = [];
@@ -83,14 +86,6 @@ function readPort(
 function hasNoVirtualIp(spec: Readonly<Record<string, unknown>>): boolean {
   const clusterIp = asString(spec.clusterIP);
   return spec.type === "ExternalName" || clusterIp === "" || clusterIp === "None";
-}
-
-function ipv4ClusterIp(spec: Readonly<Record<string, unknown>>): number | undefined {
-  for (const text of [...asArray(spec.clusterIPs), spec.clusterIP]) {
-    const ip = parseIpv4(asString(text));
-    if (ip !== undefined && ip !== 0) return ip;
-  }
-  return undefined;
 }
 
 function affinityMs(spec: Readonly<Record<string, unknown>>): number {

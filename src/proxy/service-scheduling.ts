@@ -1,4 +1,4 @@
-import { formatIpv4 } from "../wire/index.js";
+import type { AddressFamily } from "./family.js";
 import { asString } from "./read.js";
 import { isSchedulerName, SCHEDULER_NAMES } from "./schedulers/index.js";
 import type { Endpoint, InvalidHandler, ServicePort } from "./types.js";
@@ -28,9 +28,9 @@ export function readScheduling(
 }
 
 /** The weight of an endpoint by its address or, if its slice names a pod, by the pod's name. */
-export function weightOf(port: ServicePort, endpoint: Endpoint): number {
+export function weightOf(port: ServicePort, endpoint: Endpoint, family: AddressFamily): number {
   const pod = endpoint.target.slice(endpoint.target.indexOf("/") + 1);
-  const address = formatIpv4(endpoint.ip);
+  const address = family.format(endpoint.ip);
   return port.weights.find(([name]) => name === pod || name === address)?.[1] ?? 1;
 }
 

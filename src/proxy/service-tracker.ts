@@ -1,4 +1,5 @@
 import type { Service } from "kubernetes-types/core/v1.d.ts";
+import { type AddressFamily, IPV4_FAMILY } from "./family.js";
 import { asRecord, asString } from "./read.js";
 import { readServicePorts } from "./service-port.js";
 import type { InvalidHandler, ServicePort } from "./types.js";
@@ -17,7 +18,10 @@ export class ServiceTracker {
   readonly #applied = new Map<string, readonly ServicePort[]>();
   readonly #pending = new Map<string, readonly ServicePort[]>();
 
-  constructor(private readonly onInvalid: InvalidHandler) {}
+  constructor(
+    private readonly onInvalid: InvalidHandler,
+    private readonly family: AddressFamily = IPV4_FAMILY,
+  ) {}
 
   /** Number of Services with changes that are not applied yet. */
   get pendingCount(): number {
@@ -26,7 +30,7 @@ export class ServiceTracker {
 
   /** Notes a new or changed Service. Returns whether anything that the proxy looks at has changed. */
   upsert(service: Service): boolean {
-    const ports = readServicePorts(service, this.onInvalid);
+    const ports = readServicePorts(service, this.onInvalid, this.family);
     return ports === undefined ? false : this.#note(ports.service, ports.ports);
   }
 

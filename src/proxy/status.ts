@@ -1,4 +1,4 @@
-import { formatIpv4 } from "../wire/index.js";
+import type { AddressFamily } from "./family.js";
 import type { ServiceRule } from "./rules.js";
 import type { SchedulerName } from "./schedulers/index.js";
 
@@ -37,10 +37,15 @@ export interface EndpointStatus {
   readonly used: boolean;
 }
 
-export function describeRule(rule: ServiceRule, defaultScheduler: SchedulerName): ServicePortStatus {
+export function describeRule(
+  rule: ServiceRule,
+  defaultScheduler: SchedulerName,
+  family: AddressFamily,
+): ServicePortStatus {
+  const formatIp = (ip: number) => family.format(ip);
   const { key, name, protocol, clusterIp, port, nodePort, affinityMs } = rule.port;
   const endpoints = rule.endpoints.map((endpoint) => ({
-    ip: formatIpv4(endpoint.ip),
+    ip: formatIp(endpoint.ip),
     port: endpoint.port,
     target: endpoint.target,
     nodeName: endpoint.nodeName,
@@ -50,9 +55,9 @@ export function describeRule(rule: ServiceRule, defaultScheduler: SchedulerName)
     used: rule.cluster.has(endpoint) || rule.local.has(endpoint),
   }));
   return {
-    ...{ key, name, protocol, clusterIp: formatIpv4(clusterIp), port, nodePort },
-    externalIps: rule.port.externalIps.map(formatIpv4),
-    loadBalancerIps: rule.port.loadBalancerIps.map(formatIpv4),
+    ...{ key, name, protocol, clusterIp: formatIp(clusterIp), port, nodePort },
+    externalIps: rule.port.externalIps.map(formatIp),
+    loadBalancerIps: rule.port.loadBalancerIps.map(formatIp),
     internalTrafficPolicy: policy(rule.port.internalPolicyLocal),
     externalTrafficPolicy: policy(rule.port.externalPolicyLocal),
     scheduler: rule.port.scheduler ?? defaultScheduler,

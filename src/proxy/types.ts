@@ -1,5 +1,5 @@
 /** What the proxy keeps of a Service and of an EndpointSlice: only what decides where a packet goes. */
-import type { Prefix } from "../datapath/index.js";
+import type { AddressRange } from "./family.js";
 import type { SchedulerName } from "./schedulers/index.js";
 
 /** One port of one Service (kube-proxy's ServicePort, pkg/proxy/serviceport.go). */
@@ -20,7 +20,7 @@ export interface ServicePort {
   /** Ingress addresses of the load balancer that the nodes answer for (`ipMode: VIP`). */
   readonly loadBalancerIps: readonly number[];
   /** Who may use the load balancer's addresses; empty: everybody. */
-  readonly sourceRanges: readonly Prefix[];
+  readonly sourceRanges: readonly AddressRange[];
   /** 0 when nobody asks for the Service's health. */
   readonly healthCheckNodePort: number;
   /** How long a client stays with its endpoint after its last new connection; 0 without session affinity. */

@@ -69,7 +69,7 @@ export class Updater {
     }
     if (successor !== undefined) return;
     this.rules.remove(port.key);
-    setEndpoints(rule, [], this.place);
+    setEndpoints(rule, [], this.place, this.rules.family);
     this.#changed.delete(rule);
   }
 
@@ -81,7 +81,7 @@ export class Updater {
 
   #refresh(rule: ServiceRule): void {
     const wasUsable = hasEndpoints(rule);
-    setEndpoints(rule, this.endpointsOf(rule.port.key), this.place);
+    setEndpoints(rule, this.endpointsOf(rule.port.key), this.place, this.rules.family);
     // Packets that found no endpoint may have left entries that lead nowhere.
     if (wasUsable || !hasEndpoints(rule)) return;
     for (const frontend of frontendsOf(rule)) this.stale.addFrontend(frontend);

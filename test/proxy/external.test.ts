@@ -1,7 +1,7 @@
 /** External IPs, load balancers' addresses and their source ranges, and which of the node's addresses have node ports. */
 import type { Service } from "kubernetes-types/core/v1.d.ts";
 import { describe, expect, it } from "vitest";
-import { PortKind, ServiceAction } from "../../src/datapath/index.js";
+import { PortKind, type Prefix, ServiceAction } from "../../src/datapath/index.js";
 import { ServiceTracker } from "../../src/proxy/service-tracker.js";
 import { formatIpv4, formatPrefix } from "../../src/wire/index.js";
 import {
@@ -186,7 +186,7 @@ describe("reading external addresses", () => {
       complaints,
       externalIps: port?.externalIps.map(formatIpv4),
       loadBalancerIps: port?.loadBalancerIps.map(formatIpv4),
-      ranges: port?.sourceRanges.map(formatPrefix),
+      ranges: port?.sourceRanges.map((range) => formatPrefix(range as Prefix)),
     };
   }
   const object = (spec: object, status: unknown = {}) => ({

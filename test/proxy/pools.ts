@@ -27,7 +27,7 @@ interface World {
 
 export function pool(name: SchedulerName, world: World = {}): EndpointPool {
   const connections = world.connections ?? { openConnections: () => 0 };
-  return new EndpointPool(1, name, { random: world.random ?? (() => 0.5), connections });
+  return new EndpointPool(1, name, { random: world.random ?? (() => 0.5), connections, digest: (ip) => ip });
 }
 
 /** Changes the set; weights by address, 1 for all others. */

@@ -122,11 +122,6 @@ describe("ServiceTracker reads Services", () => {
 
   const wrong: [name: string, object: Service, complaint: string][] = [
     [
-      "IPv6 only",
-      service("s", { clusterIP: "fd00::1" }),
-      "Service default/s has no IPv4 address in spec.clusterIPs and is ignored.",
-    ],
-    [
       "cluster IP is not text",
       lying({ clusterIP: "x", clusterIPs: [7], ports: [{ port: 80 }] }),
       "Service default/s has no IPv4 address in spec.clusterIPs and is ignored.",

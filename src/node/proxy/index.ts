@@ -7,7 +7,7 @@
  * datapath as any traffic to the node.
  */
 import type { ConntrackCleaner, NodeAddresses } from "../../datapath/index.js";
-import type { KubeClient, Node } from "../../kube/index.js";
+import { Informer, type KubeClient, type Node } from "../../kube/index.js";
 import { Proxier, SyncHealth } from "../../proxy/index.js";
 import type { NodeConfig } from "../config.js";
 import { ProxyMetrics } from "./metrics.js";
@@ -33,11 +33,14 @@ export class NodeProxy {
   readonly #log: NodeProxyOptions["log"];
   readonly #health = new SyncHealth();
   readonly #metrics: ProxyMetrics;
+  /** Its own Node is all that kube-proxy asks of nodes. */
+  readonly #node: Informer<Node>;
   #checks: ServiceHealthServers | undefined;
   #status: StatusServers | undefined;
 
   constructor({ config, addresses, client, conntrack, log }: NodeProxyOptions) {
     this.#log = log;
+    this.#node = new Informer<Node>(client, "nodes", { fieldSelector: `metadata.name=${config.name}` });
     this.proxier = new Proxier({
       ...proxierOptions(config, addresses),
       conntrack,
@@ -63,10 +66,13 @@ export class NodeProxy {
     this.#checks = new ServiceHealthServers(netns, () => this.#health.isHealthy(Date.now()), this.#log);
     this.#status = new StatusServers(netns, this.#health, this.#metrics, this.#log);
     this.watch.start();
+    const onNode = (node: Node) => this.onNode(node);
+    this.#node.start({ onAdd: onNode, onUpdate: onNode });
   }
 
   stop(): void {
     this.watch.stop();
+    this.#node.stop();
     this.#checks?.close();
     this.#status?.close();
   }

@@ -1,6 +1,6 @@
 /** Follows Services and EndpointSlices and keeps the proxy's rules in step with them. */
 import { type EndpointSlice, Informer, type KubeClient, type Service } from "../../kube/index.js";
-import type { Proxier } from "../../proxy/index.js";
+import type { NodeProxier } from "../../proxy/index.js";
 
 /** When the change began that a slice shows (discovery.k8s.io; written by the endpoint slice controller). */
 const TRIGGER_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time";
@@ -15,12 +15,12 @@ export interface SyncObserver {
 export class ServiceWatch {
   readonly services: Informer<Service>;
   readonly slices: Informer<EndpointSlice>;
-  readonly proxier: Proxier;
+  readonly proxier: NodeProxier;
   readonly #observer: SyncObserver;
   #scheduled = false;
   #triggersMs: number[] = [];
 
-  constructor(client: KubeClient, proxier: Proxier, observer: SyncObserver) {
+  constructor(client: KubeClient, proxier: NodeProxier, observer: SyncObserver) {
     // The selector with which kube-proxy leaves other proxies' Services alone.
     const labelSelector = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
     this.services = new Informer<Service>(client, "services");

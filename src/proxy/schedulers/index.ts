@@ -21,8 +21,8 @@ const MAKERS: Readonly<Record<SchedulerName, (environment: SchedulerEnvironment)
   wrr: () => new WeightedRoundRobin(),
   random: ({ random }) => new Random(random),
   lc: ({ connections }) => new LeastConnection(connections),
-  sh: () => new SourceHash(),
-  maglev: () => new Maglev(),
+  sh: ({ digest }) => new SourceHash(digest),
+  maglev: ({ digest }) => new Maglev(digest),
 };
 
 /** Whether a text names a scheduler. */

@@ -20,9 +20,11 @@ export class Maglev implements Scheduler {
   /** Index of the backend by slot. */
   #table = new Uint16Array(0);
 
+  constructor(private readonly digest: (address: number) => number) {}
+
   update(backends: readonly Backend[]): void {
     const before = this.#backends;
-    const table = populate(backends);
+    const table = populate(backends.map(({ ip, port }) => hash(this.digest(ip), port)));
     const known = new Set(before);
     if (backends.length > 0 && backends.every((backend) => known.has(backend))) {
       const indexNow = new Map(backends.map((backend, index) => [backend, index]));
@@ -34,18 +36,17 @@ export class Maglev implements Scheduler {
   }
 
   pick(query: ServiceQuery): Backend | undefined {
-    const key = hash(query.src | 0, (query.protocol << 16) | query.sport);
+    const key = hash(this.digest(query.src) | 0, (query.protocol << 16) | query.sport);
     return this.#backends[this.#table[(key >>> 1) % TABLE_SLOTS]];
   }
 }
 
 /** The paper's table: in turn, each backend takes the next free slot of its own permutation of all slots. */
-function populate(backends: readonly Backend[]): Uint16Array<ArrayBuffer> {
-  const table = new Uint16Array(backends.length === 0 ? 0 : TABLE_SLOTS).fill(FREE);
-  const keys = backends.map(({ ip, port }) => hash(ip, port));
+function populate(keys: readonly number[]): Uint16Array<ArrayBuffer> {
+  const table = new Uint16Array(keys.length === 0 ? 0 : TABLE_SLOTS).fill(FREE);
   const next = keys.map((key) => (hash(key, OFFSET_SEED) >>> 0) % TABLE_SLOTS);
   const skip = keys.map((key) => ((hash(key, SKIP_SEED) >>> 0) % (TABLE_SLOTS - 1)) + 1);
-  for (let turn = 0, filled = 0; filled < table.length; turn = (turn + 1) % backends.length, filled++) {
+  for (let turn = 0, filled = 0; filled < table.length; turn = (turn + 1) % keys.length, filled++) {
     while (table[next[turn]] !== FREE) next[turn] = (next[turn] + skip[turn]) % TABLE_SLOTS;
     table[next[turn]] = turn;
   }

@@ -24,6 +24,8 @@ export interface SchedulerEnvironment {
   /** In [0, 1). */
   random(): number;
   readonly connections: ConnectionCounter;
+  /** A number for an address that is the same on every node. */
+  digest(address: number): number;
 }
 
 /** Asked by least-connection, once per backend and new connection: an answer should cost no more than one lookup. */

@@ -13,13 +13,15 @@ export class SourceHash implements Scheduler {
   #backends: readonly Backend[] = [];
   #keys = new Int32Array(0);
 
+  constructor(private readonly digest: (address: number) => number) {}
+
   update(backends: readonly Backend[]): void {
     this.#backends = backends;
-    this.#keys = Int32Array.from(backends, ({ ip, port }) => hash(ip, port));
+    this.#keys = Int32Array.from(backends, ({ ip, port }) => hash(this.digest(ip), port));
   }
 
   pick(query: ServiceQuery): Backend | undefined {
-    const client = query.src | 0;
+    const client = this.digest(query.src) | 0;
     let chosen = 0;
     let highest = -0x80000000;
     for (let i = 0; i < this.#keys.length; i++) {
