@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Endpoints, Service } from "../kube/index.js";
 import { type Backend, backendsOf, groupByPorts, isManaged, serviceLabels, targetRef } from "./backends.js";
 import { keyOf, splitKey } from "./cache.js";
+import { OVER_CAPACITY_ANNOTATION, truncated } from "./capacity.js";
 import type { Context, Controller } from "./context.js";
 import { found, unlessGone } from "./queue.js";
 import { newServiceQueue } from "./serviceQueue.js";
@@ -28,18 +29,25 @@ export function startEndpoints(context: Context): Controller {
 
   async function write(service: Service, existing: Endpoints | undefined): Promise<void> {
     const labels = { ...serviceLabels(service), [MANAGED_BY_LABEL]: MANAGER };
-    const subsets = subsetsOf(backendsOf(service, caches.pods.items()));
+    const all = subsetsOf(backendsOf(service, caches.pods.items()));
+    const subsets = truncated(all);
+    const over: Record<string, string> = isDeepStrictEqual(subsets, all)
+      ? {}
+      : { [OVER_CAPACITY_ANNOTATION]: "truncated" };
     if (!existing) {
       const { namespace = "", name = "" } = service.metadata ?? {};
-      const metadata = { name, namespace, labels };
+      const metadata = { name, namespace, labels, annotations: over };
       await client.create<Endpoints>("endpoints", { apiVersion: "v1", kind: "Endpoints", metadata, subsets });
       return;
     }
-    const same = isDeepStrictEqual(existing.metadata?.labels, labels);
+    const { [OVER_CAPACITY_ANNOTATION]: marked, ...others } = existing.metadata?.annotations ?? {};
+    const annotations = { ...others, ...over };
+    const sameMark = marked === over[OVER_CAPACITY_ANNOTATION];
+    const same = sameMark && isDeepStrictEqual(existing.metadata?.labels, labels);
     if (same && isDeepStrictEqual(existing.subsets ?? [], subsets)) return;
     await client.update<Endpoints>("endpoints", {
       ...existing,
-      metadata: { ...existing.metadata, labels },
+      metadata: { ...existing.metadata, labels, annotations },
       subsets,
     });
   }

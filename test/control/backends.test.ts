@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { backendsOf } from "../../src/control/backends.js";
+import { truncated } from "../../src/control/capacity.js";
 import { subsetsOf } from "../../src/control/endpoints.js";
 import type { Pod, Service } from "../../src/kube/index.js";
 
@@ -140,6 +141,30 @@ describe("the pods behind a Service", () => {
         ],
         ports: [{ name: "w", port: 80, protocol: "TCP" }],
       },
+    ]);
+  });
+
+  it("are at most so many in Endpoints, ready ones first, from each subset its share", () => {
+    const ips = (from: number, count: number) =>
+      Array.from({ length: count }, (_, index) => ({ ip: `10.0.0.${from + index}` }));
+    const subset = (from: number, ready: number, notReady: number) => ({
+      ...(ready > 0 && { addresses: ips(from, ready) }),
+      ...(notReady > 0 && { notReadyAddresses: ips(from + ready, notReady) }),
+    });
+    const sizes = (subsets: ReturnType<typeof truncated>) =>
+      subsets.map(({ addresses = [], notReadyAddresses = [] }) => [
+        addresses.length,
+        notReadyAddresses.length,
+      ]);
+    const both = [subset(0, 4, 4), subset(50, 6, 2)];
+    expect(truncated(both, 16)).toEqual(both);
+    expect(sizes(truncated(both, 13))).toEqual([
+      [4, 2],
+      [6, 1],
+    ]);
+    expect(sizes(truncated(both, 5))).toEqual([
+      [2, 0],
+      [3, 0],
     ]);
   });
 

@@ -11,6 +11,7 @@ import { resourceInfo } from "../resources.js";
 import { type FieldError, fieldError, internalError, invalid } from "../status.js";
 import { ipAddressEffects, type SideEffects } from "./ipAddresses.js";
 import { decodeStored, prefixOf } from "./object.js";
+import { ipBand, pickFree, portBand } from "./pickFree.js";
 import { fillFamilies } from "./serviceFamilies.js";
 import { API_OFFSET, familyOf, type IpFamily, ServiceRange } from "./serviceRange.js";
 
@@ -268,33 +269,4 @@ function shareable(ports: Ports, wanted: Ports[number]): number | undefined {
   );
   const clash = ports.some((one) => one.nodePort === twin?.nodePort && one.protocol === wanted.protocol);
   return clash ? undefined : twin?.nodePort;
-}
-
-/** A free number, at random above the band, or the lowest in it; undefined when there is none. */
-function pickFree(
-  min: number,
-  max: number,
-  band: number,
-  random: () => number,
-  isFree: (value: number) => boolean,
-): number | undefined {
-  const low = min + band;
-  const count = max - low + 1;
-  const start = Math.floor(random() * count);
-  for (let step = 0; step < count; step++) {
-    const value = low + ((start + step) % count);
-    if (isFree(value)) return value;
-  }
-  for (let value = min; value < low; value++) if (isFree(value)) return value;
-  return undefined;
-}
-
-/** KEP-3070: 1/16 of the addresses, between 16 and 256; none in small ranges. */
-function ipBand(size: number): number {
-  return size < 64 ? 0 : Math.min(Math.max(16, size / 16), 256);
-}
-
-/** KEP-3668: 1/32 of the ports, between 16 and 128; none in small ranges. */
-function portBand(size: number): number {
-  return size < 32 ? 0 : Math.min(Math.max(16, Math.floor(size / 32)), 128);
 }
