@@ -73,6 +73,9 @@ export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): 
     underlay: { address: node.underlay, mtuBytes: network.underlayMtuBytes },
     nodenetPort: NODENET_PORT,
     serviceNetwork: network.services,
+    ...(network.ipv6 && node.ipv6
+      ? { ipv6: { nodeIp: node.ipv6, hostIp: network.ipv6.host, serviceNetwork: network.ipv6.services } }
+      : {}),
     flannelPrefix: network.pods.prefix,
     lease: {
       ttlSeconds: network.pods.leaseTtlSeconds ?? LEASE_TTL_SECONDS,

@@ -60,10 +60,10 @@ export class ServiceGateway {
       this.#usable = usable;
       const node = plan.nodes.find(({ name }) => name === usable[0]);
       if (!node || (this.#current && usable.includes(this.#current))) return;
-      await routeServices(plan.network.services, plan.network.host, {
-        nodeIp: node.ip,
-        tap: hostTapName(plan.name, node.name),
-      });
+      const tap = hostTapName(plan.name, node.name);
+      const { services, host, ipv6 } = plan.network;
+      await routeServices(services, host, { nodeIp: node.ip, tap });
+      if (ipv6 && node.ipv6) await routeServices(ipv6.services, ipv6.host, { nodeIp: node.ipv6, tap });
       if (this.#current) this.#log("info", `ClusterIPs are now reached through ${node.name}`);
       this.#current = node.name;
     } catch {

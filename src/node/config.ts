@@ -17,6 +17,8 @@ export interface NodeConfig {
   /** Port of the emulated node network's datagrams; flannel's own port comes from its config. */
   readonly nodenetPort: number;
   readonly serviceNetwork: string;
+  /** The second family of a dual-stack lab. */
+  readonly ipv6?: { readonly nodeIp: string; readonly hostIp: string; readonly serviceNetwork: string };
   readonly flannelPrefix: string;
   /** Without a margin it is renewed when the overlay sees fit for its TTL. */
   readonly lease: { readonly ttlSeconds: number; readonly renewMarginSeconds?: number };

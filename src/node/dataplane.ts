@@ -5,6 +5,7 @@
 
 import { Field, FRAME_STRIDE, openTap, openUdp, PacketIo, type TapDevice, type UdpSocket } from "tun-tap-ts";
 import {
+  type AddressBook,
   Datapath,
   type FrameSink,
   type NodeAddresses,
@@ -13,7 +14,7 @@ import {
   type TraceSink,
 } from "../datapath/index.js";
 import type { NetworkPolicies } from "../policy/index.js";
-import { parseIpv4, parseMac } from "../wire/index.js";
+import { parseIpv4, parseIpv6, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
 import { LoopLag, type LoopLagReport } from "./loopLag.js";
@@ -42,6 +43,8 @@ export interface DataplaneOptions {
   /** Everything is allowed when missing. */
   readonly policies?: NetworkPolicies;
   readonly trace: TraceSink;
+  /** Of a node with IPv6. */
+  readonly addressBook?: AddressBook;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -101,6 +104,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       services: options.services,
       policies: options.policies,
       trace: options.trace,
+      addressBook: options.addressBook,
       random: Math.random,
       bridgeNetfilter: config.options.bridgeNetfilter,
       ipMasq: config.options.ipMasq,
@@ -133,6 +137,7 @@ export class Dataplane implements FrameSink, PodAttacher {
     this.datapath.addPort({ id: port, name: "host", kind: PortKind.host, mtuBytes: NODE_NETWORK_MTU });
     // The machine is the node network's gateway to everything else; whether it forwards is its own affair.
     this.datapath.routes.put({ prefix: { address: 0, length: 0 }, port, nextHop: 0 });
+    this.datapath.routes6?.put({ prefix: { address: 0n, length: 0 }, port, nextHop: 0 });
   }
 
   /** Opens (or takes up again) the device by which the node's own namespace is reached. */
@@ -159,6 +164,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       kind: PortKind.pod,
       mtuBytes: this.#mtuBytes,
       ip,
+      ip6: parseIpv6(sandbox.ip6 ?? ""),
       mac: parseMac(sandbox.mac) ?? new Uint8Array(6),
     });
   }

@@ -3,7 +3,7 @@
  * clients to the node IP and to the pods behind it. It is persistent, so that a restarted node process finds it, its
  * address and its routes again.
  */
-import { formatIpv4, type Prefix } from "../wire/index.js";
+import { formatIpv6Prefix, formatPrefix, type Ipv6Prefix, type Prefix } from "../wire/index.js";
 import type { OwnedJournal } from "./owned.js";
 import { ipBatch, run } from "./run.js";
 
@@ -17,6 +17,8 @@ export interface HostLinkOptions {
   readonly nodeIp: string;
   readonly hostIp: string;
   readonly podSubnet: Prefix;
+  /** The same for a node with IPv6. */
+  readonly ipv6?: { readonly nodeIp: string; readonly hostIp: string; readonly podSubnet: Ipv6Prefix };
 }
 
 /** Refuses a link of that name that is not this lab's; records the name before the caller makes it. */
@@ -44,13 +46,30 @@ async function linkAlias(name: string): Promise<string | undefined> {
 
 /** Brings the link up with its address and routes; may be repeated. */
 export async function configureHostLink(options: HostLinkOptions): Promise<void> {
-  const { name, alias, hostIp, nodeIp, podSubnet } = options;
-  const pods = `${formatIpv4(podSubnet.address)}/${podSubnet.length}`;
+  const { name, alias, ipv6 } = options;
   await ipBatch([
     `link set dev ${name} alias ${alias}`,
     `link set dev ${name} mtu ${NODE_NETWORK_MTU} up`,
-    `addr replace ${hostIp}/32 dev ${name}`,
-    `route replace ${nodeIp}/32 dev ${name} src ${hostIp}`,
-    `route replace ${pods} via ${nodeIp} dev ${name} onlink src ${hostIp}`,
+    `addr replace ${options.hostIp}/32 dev ${name}`,
+    ...routes(name, options, 32, formatPrefix(options.podSubnet)),
+    // The address is on the TAP of every node; nobody else is there to have it.
+    ...(ipv6
+      ? [
+          `addr replace ${ipv6.hostIp}/128 dev ${name} nodad`,
+          ...routes(name, ipv6, 128, formatIpv6Prefix(ipv6.podSubnet)),
+        ]
+      : []),
   ]);
+}
+
+function routes(
+  name: string,
+  { nodeIp, hostIp }: { readonly nodeIp: string; readonly hostIp: string },
+  bits: number,
+  pods: string,
+): string[] {
+  return [
+    `route replace ${nodeIp}/${bits} dev ${name} src ${hostIp}`,
+    `route replace ${pods} via ${nodeIp} dev ${name} onlink src ${hostIp}`,
+  ];
 }

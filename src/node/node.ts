@@ -7,12 +7,27 @@ import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { TunTapError, type UdpSocket } from "tun-tap-ts";
-import type { ConntrackCleaner, Datapath, NodeAddresses } from "../datapath/index.js";
+import {
+  AddressBook,
+  type ConntrackCleaner,
+  type Datapath,
+  type NodeAddresses,
+  type NodeAddresses6,
+} from "../datapath/index.js";
 import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
 import { NetworkPolicies } from "../policy/index.js";
 import { connectStore, type Store } from "../store/index.js";
-import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "../wire/index.js";
+import {
+  formatIpv4,
+  formatIpv6,
+  formatIpv6Prefix,
+  formatPrefix,
+  parseIpv4,
+  parseIpv6,
+  parseIpv6Prefix,
+  parsePrefix,
+} from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
@@ -70,6 +85,7 @@ class NodeProcess implements RunningNode {
   readonly #config: NodeConfig;
   readonly #log: NodeLog;
   readonly #trace = new TraceHub();
+  readonly #addressBook = new AddressBook(Math.random);
   readonly #store: Store;
   readonly #client: KubeClient;
   readonly #overlay: Overlay;
@@ -179,6 +195,7 @@ class NodeProcess implements RunningNode {
       services: this.#proxy.proxier,
       policies: this.#policies,
       trace: this.#trace,
+      ...(addresses.ipv6 && { addressBook: this.#addressBook }),
       log: this.#log,
     });
     this.#parts.datapath = this.#dataplane.datapath;
@@ -193,6 +210,9 @@ class NodeProcess implements RunningNode {
       nodeIp,
       hostIp,
       podSubnet: addresses.podSubnet,
+      ...(this.#config.ipv6 && addresses.ipv6
+        ? { ipv6: { ...this.#config.ipv6, podSubnet: addresses.ipv6.podSubnet } }
+        : {}),
     };
     try {
       await claimHostLink(link, this.#journal);
@@ -206,7 +226,7 @@ class NodeProcess implements RunningNode {
   async #attachNode(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
     const { lab, name, hostTapAlias } = this.#config;
     const netns = nodeNetnsName(lab, name);
-    const fresh = await claimNodeNetns(netns, hostTapAlias, this.#journal);
+    const fresh = await claimNodeNetns(netns, hostTapAlias, addresses.ipv6 !== undefined, this.#journal);
     dataplane.attachNode(nodeNetnsPath(this.#config));
     const options = { netns, alias: hostTapAlias, addresses, podMtuBytes: dataplane.podMtuBytes };
     await configureNodeNetns(options, fresh);
@@ -214,7 +234,7 @@ class NodeProcess implements RunningNode {
 
   async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
     const { config } = { config: this.#config };
-    const subnet = addresses.podSubnet;
+    const { podSubnet: subnet, ipv6 } = addresses;
     const nodeNetns = nodeNetnsName(config.lab, config.name);
     const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane, nodeNetns);
     const pods = new Informer<Pod>(this.#client, "pods", { fieldSelector: `spec.nodeName=${config.name}` });
@@ -224,17 +244,21 @@ class NodeProcess implements RunningNode {
       lab: config.lab,
       nodeName: config.name,
       hostIp: config.nodeIp,
+      hostIp6: config.ipv6?.nodeIp,
       client: this.#client,
       pods,
       services,
       images: config.images,
       dns: config.dns,
       sandboxes,
-      ipam: new PodIpam(subnet),
+      ipam: new PodIpam(subnet, ipv6?.podSubnet),
       network: {
         gateway: formatIpv4(addresses.bridgeIp),
         prefixLength: subnet.length,
         mtuBytes: dataplane.podMtuBytes,
+        ...(ipv6 && {
+          ipv6: { gateway: formatIpv6(ipv6.bridgeIp), prefixLength: ipv6.podSubnet.length },
+        }),
       },
       connect: connectFrom(nodeNetns),
       log: this.#log,
@@ -258,11 +282,10 @@ class NodeProcess implements RunningNode {
     await kubelet.adoptSandboxes();
     hasAdopted = true;
     proxy.start(nodeNetnsPath(config));
-    const registration = new NodeRegistration(
-      config,
-      this.#client,
-      `${formatIpv4(subnet.address)}/${subnet.length}`,
-    );
+    const registration = new NodeRegistration(config, this.#client, [
+      formatPrefix(subnet),
+      ...(ipv6 ? [formatIpv6Prefix(ipv6.podSubnet)] : []),
+    ]);
     registration.start();
     const nodes = this.#followNodes(dataplane);
     this.#stops.push(
@@ -279,24 +302,27 @@ class NodeProcess implements RunningNode {
   /** Routes to the other nodes' own addresses, over the emulated node network. */
   #followNodes(dataplane: Dataplane): Informer<Node> {
     const nodes = new Informer<Node>(this.#client, "nodes");
-    const route = (node: Node, act: (prefix: Prefix, peer: number) => void) => {
-      const ip = parseIpv4(
-        node.status?.addresses?.find((address) => address.type === "InternalIP")?.address ?? "",
-      );
-      const peer = parseIpv4(node.metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
-      if (node.metadata?.name === this.#config.name || ip === undefined || peer === undefined) return;
-      act({ address: ip, length: 32 }, peer);
+    const { routes, routes6 } = dataplane.datapath;
+    const port = dataplane.nodenetPort;
+    const each = (node: Node, act: (address: string, nextHop: number) => void) => {
+      const nextHop = parseIpv4(node.metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
+      if (node.metadata?.name === this.#config.name || nextHop === undefined) return;
+      for (const { type, address } of node.status?.addresses ?? [])
+        if (type === "InternalIP") act(address, nextHop);
     };
-    const { routes } = dataplane.datapath;
-    const put = (node: Node) => {
-      if (node.metadata?.name === this.#config.name) this.#proxy?.onNode(node);
-      else route(node, (prefix, nextHop) => routes.put({ prefix, port: dataplane.nodenetPort, nextHop }));
-    };
-    nodes.start({
-      onAdd: put,
-      onUpdate: put,
-      onDelete: (node) => route(node, (prefix) => void routes.delete(prefix)),
-    });
+    const put = (node: Node) =>
+      each(node, (text, nextHop) => {
+        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
+        if (ip !== undefined) routes.put({ prefix: { address: ip, length: 32 }, port, nextHop });
+        if (ip6 !== undefined) routes6?.put({ prefix: { address: ip6, length: 128 }, port, nextHop });
+      });
+    const remove = (node: Node) =>
+      each(node, (text) => {
+        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
+        if (ip !== undefined) routes.delete({ address: ip, length: 32 });
+        if (ip6 !== undefined) routes6?.delete({ address: ip6, length: 128 });
+      });
+    nodes.start({ onAdd: put, onUpdate: put, onDelete: remove });
     return nodes;
   }
 
@@ -378,6 +404,34 @@ function nodeAddresses(config: NodeConfig, network: OverlayNetwork): NodeAddress
     bridgeIp: network.subnet.address + 1,
     overlayIp: network.subnet.address,
     podNetwork: network.config.network,
+    serviceNetwork: services,
+    ...(config.ipv6 ? { ipv6: nodeAddresses6(config.ipv6, network) } : {}),
+  };
+}
+
+function nodeAddresses6(
+  { nodeIp, hostIp, serviceNetwork }: NonNullable<NodeConfig["ipv6"]>,
+  { subnet6, config }: OverlayNetwork,
+): NodeAddresses6 {
+  const address = (text: string) => {
+    const ip = parseIpv6(text);
+    if (ip === undefined) throw new NodeSetupError(`${text} is not an IPv6 address`);
+    return ip;
+  };
+  const services = parseIpv6Prefix(serviceNetwork);
+  if (!services)
+    throw new NodeSetupError(`service network ${serviceNetwork} is not a prefix such as fd00:10:96::/112`);
+  if (!subnet6 || !config.ipv6)
+    throw new NodeSetupError(
+      "this node has IPv6, but flannel's network configuration in the store has not; set EnableIPv6 and IPv6Network there",
+    );
+  return {
+    nodeIp: address(nodeIp),
+    hostIp: address(hostIp),
+    podSubnet: subnet6,
+    bridgeIp: subnet6.address + 1n,
+    overlayIp: subnet6.address,
+    podNetwork: config.ipv6.network,
     serviceNetwork: services,
   };
 }

@@ -12,7 +12,7 @@ const RESOURCES = { cpu: String(availableParallelism()), pods: "250" };
 
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
-function nodeObject(config: NodeConfig, podCidr: string): Node {
+function nodeObject(config: NodeConfig, podCidrs: readonly string[]): Node {
   return {
     apiVersion: "v1",
     kind: "Node",
@@ -26,7 +26,7 @@ function nodeObject(config: NodeConfig, podCidr: string): Node {
       },
       annotations: { [PUBLIC_IP_ANNOTATION]: config.underlay.address },
     },
-    spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
+    spec: { podCIDR: podCidrs[0], podCIDRs: [...podCidrs] },
   };
 }
 
@@ -34,6 +34,7 @@ function nodeStatus(config: NodeConfig, since: string): NonNullable<Node["status
   return {
     addresses: [
       { type: "InternalIP", address: config.nodeIp },
+      ...(config.ipv6 ? [{ type: "InternalIP", address: config.ipv6.nodeIp }] : []),
       { type: "Hostname", address: config.name },
     ],
     capacity: RESOURCES,
@@ -67,15 +68,16 @@ function nodeStatus(config: NodeConfig, since: string): NonNullable<Node["status
 export class NodeRegistration {
   readonly #config: NodeConfig;
   readonly #client: KubeClient;
-  readonly #podCidr: string;
+  readonly #podCidrs: readonly string[];
   readonly #since = now();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(config: NodeConfig, client: KubeClient, podCidr: string) {
+  /** @param podCidrs the node's subnets, IPv4's first */
+  constructor(config: NodeConfig, client: KubeClient, podCidrs: readonly string[]) {
     this.#config = config;
     this.#client = client;
-    this.#podCidr = podCidr;
+    this.#podCidrs = podCidrs;
   }
 
   /** Returns at once; the API may be away, and is asked again until it answers. */
@@ -108,7 +110,7 @@ export class NodeRegistration {
   }
 
   async #register(): Promise<void> {
-    const wanted = nodeObject(this.#config, this.#podCidr);
+    const wanted = nodeObject(this.#config, this.#podCidrs);
     try {
       await this.#client.create("nodes", wanted);
     } catch (error) {

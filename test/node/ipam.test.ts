@@ -6,6 +6,25 @@ import { formatIpv4, type Prefix, parsePrefix } from "../../src/wire/index.js";
 
 const prefix = (text: string): Prefix => parsePrefix(text) ?? expect.fail(text);
 
+describe("second addresses", () => {
+  const subnet = { address: 0xac103500, length: 24 };
+
+  it("have the number of the first in the IPv6 subnet", () => {
+    const ipam = new PodIpam(subnet, { address: 0xfd00_0010_0244_0035n << 64n, length: 64 });
+    expect(["172.16.53.2", "172.16.53.254"].map((ip) => ipam.second(ip))).toEqual([
+      "fd00:10:244:35::2",
+      "fd00:10:244:35::fe",
+    ]);
+    expect(new PodIpam(subnet).second("172.16.53.2")).toBeUndefined();
+  });
+
+  it("are none beyond an IPv6 subnet that is the smaller one", () => {
+    const ipam = new PodIpam(subnet, { address: 0xfd00n << 112n, length: 125 });
+    expect(ipam.second("172.16.53.7")).toBe("fd00::7");
+    expect(() => ipam.second("172.16.53.8")).toThrow("no free pod address in fd00::/125");
+  });
+});
+
 describe("PodIpam", () => {
   it("starts at .2 and gives a freed address out last", () => {
     const ipam = new PodIpam(prefix("172.16.53.0/29"));

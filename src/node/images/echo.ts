@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createServer as createTcpServer, type Socket } from "node:net";
+import { createServer as createTcpServer, isIPv6, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -20,8 +20,14 @@ const MAX_DATAGRAM_BYTES = 65_507;
 /** Largest download that `/bytes/N` serves. */
 const MAX_BYTES = 16 * 1024 ** 3;
 
+/** `address:port`, an IPv6 address in square brackets. */
+function place(address = "?", port = 0): string {
+  const ip = address.replace(/^::ffff:/, "");
+  return isIPv6(ip) ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
 function identity(address: string | undefined, port: number | undefined): string {
-  return `pod=${pod} node=${node} ip=${podIp} client=${(address ?? "?").replace(/^::ffff:/, "")}:${port ?? 0}\n`;
+  return `pod=${pod} node=${node} ip=${podIp} client=${place(address, port)}\n`;
 }
 
 /** A block of bytes that a client can make itself: byte i is (i * 31) mod 251. */
@@ -64,8 +70,7 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   else if (size?.[1] === "bytes") void sendContent(response, Number(size[2]));
   else if (size) void sendHash(response, Number(size[2]));
   else if (path === "/hostname") response.end(pod);
-  else if (path === "/clientip")
-    response.end(`${client.remoteAddress}:${client.remotePort}`.replace(/^::ffff:/, ""));
+  else if (path === "/clientip") response.end(place(client.remoteAddress, client.remotePort));
   else response.end(identity(client.remoteAddress, client.remotePort));
 }
 
@@ -100,11 +105,12 @@ const fail = (error: Error): never => {
 
 function listenTcp(port: number): void {
   const server = createTcpServer({ allowHalfOpen: true, noDelay: true }, greet);
-  server.once("error", fail).listen({ port, host: "0.0.0.0", backlog: 1024 });
+  // On both families where there are two: Node.js falls back to IPv4 alone by itself.
+  server.once("error", fail).listen({ port, backlog: 1024 });
 }
 
 function listenUdp(port: number, address: string): void {
-  const socket = createSocket("udp4");
+  const socket = createSocket(isIPv6(address) ? { type: "udp6", ipv6Only: true } : { type: "udp4" });
   socket.on("message", (message, from) => {
     const line = Buffer.from(identity(from.address, from.port));
     const reply = Buffer.concat([line, message]).subarray(0, MAX_DATAGRAM_BYTES);
@@ -118,7 +124,8 @@ function listenUdp(port: number, address: string): void {
  * which on a node with several is not always the one that was asked.
  */
 const udpAddresses = Object.values(networkInterfaces()).flatMap((addresses = []) =>
-  addresses.filter(({ family }) => family === "IPv4").map(({ address }) => address),
+  // A link-local address is none without its interface.
+  addresses.filter(({ address }) => !address.startsWith("fe80:")).map(({ address }) => address),
 );
 const ports = process.env.PODWIRE_PORTS || "8080/TCP,8080/UDP";
 for (const entry of ports.split(",")) {

@@ -11,6 +11,9 @@ export interface CommandContext {
   readonly services: readonly Service[];
   readonly nodeName: string;
   readonly podIp: string;
+  /** The second addresses, of a node with IPv6. */
+  readonly podIp6?: string | undefined;
+  readonly hostIp6?: string | undefined;
   readonly hostIp: string;
 }
 

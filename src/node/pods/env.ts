@@ -37,6 +37,9 @@ function envName(name: string): string {
 export interface DownwardValues {
   readonly podIp: string;
   readonly hostIp: string;
+  /** The second addresses, of a node with IPv6. */
+  readonly podIp6?: string | undefined;
+  readonly hostIp6?: string | undefined;
 }
 
 /** Longest host name that Kubernetes gives a pod (kubelet_pods.go, truncatePodHostnameIfNeeded). */
@@ -103,14 +106,21 @@ function fieldValue(pod: Pod, path: string, values: DownwardValues): string {
     case "spec.serviceAccountName":
       return pod.spec?.serviceAccountName ?? "";
     case "status.podIP":
-    case "status.podIPs":
       return values.podIp;
+    case "status.podIPs":
+      return list(values.podIp, values.podIp6);
     case "status.hostIP":
-    case "status.hostIPs":
       return values.hostIp;
+    case "status.hostIPs":
+      return list(values.hostIp, values.hostIp6);
     default:
       throw new Error(
         `unsupported fieldPath ${path}: use metadata.name, metadata.namespace, status.podIP or spec.nodeName`,
       );
   }
+}
+
+/** As kubelet joins several addresses (kubelet_pods.go, podFieldSelectorRuntimeValue). */
+function list(...addresses: (string | undefined)[]): string {
+  return addresses.filter((address) => address !== undefined).join(",");
 }

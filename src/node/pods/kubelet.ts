@@ -27,6 +27,8 @@ export interface KubeletOptions {
   readonly lab: string;
   readonly nodeName: string;
   readonly hostIp: string;
+  /** Of a node with IPv6. */
+  readonly hostIp6?: string | undefined;
   readonly client: KubeClient;
   readonly pods: Informer<Pod>;
   readonly services: Informer<Service>;
@@ -58,7 +60,7 @@ export class Kubelet {
   /** Attaches the TAPs of pods that survived a restart of this process, before the API has said anything. */
   async adoptSandboxes(): Promise<void> {
     for (const record of this.#options.sandboxes.list()) {
-      const claimed = record.hostNetwork === true || this.#options.ipam.claim(record.ip);
+      const claimed = record.hostNetwork === true || this.#claim(record);
       if (claimed && this.#options.sandboxes.adopt(record)) {
         this.#adopted.set(record.uid, record);
       } else {
@@ -192,6 +194,15 @@ export class Kubelet {
     return pod ? `${pod.metadata?.namespace}/${pod.metadata?.name}` : uid;
   }
 
+  /** Whether the sandbox has the addresses that this node would give it; under another lease it has not. */
+  #claim({ ip, ip6 }: SandboxRecord): boolean {
+    const { ipam } = this.#options;
+    if (!ipam.claim(ip)) return false;
+    if (ipam.second(ip) === ip6) return true;
+    ipam.release(ip);
+    return false;
+  }
+
   #releaseIp(record: SandboxRecord): void {
     if (!record.hostNetwork) this.#options.ipam.release(record.ip);
   }
@@ -200,23 +211,26 @@ export class Kubelet {
   #newRecord(uid: string, pod: Pod, ip: string | undefined): SandboxRecord {
     const namespace = pod.metadata?.namespace ?? "default";
     const name = pod.metadata?.name ?? "";
+    const { hostIp, hostIp6, ipam } = this.#options;
+    const ip6 = ip && ipam.second(ip);
     return {
       uid,
       namespace,
       name,
       netns: `pw-${this.#options.lab}.${namespace}.${name}`,
       ...(ip === undefined
-        ? { ip: this.#options.hostIp, mac: "", hostNetwork: true }
-        : { ip, mac: podMac(ip) }),
+        ? { ip: hostIp, ...(hostIp6 && { ip6: hostIp6 }), mac: "", hostNetwork: true }
+        : { ip, ...(ip6 && { ip6 }), mac: podMac(ip) }),
     };
   }
 
   #context(): WorkerContext {
-    const { nodeName, hostIp, images, sandboxes, services, connect } = this.#options;
+    const { nodeName, hostIp, hostIp6, images, sandboxes, services, connect } = this.#options;
     return {
       connect,
       nodeName,
       hostIp,
+      ...(hostIp6 && { hostIp6 }),
       images,
       sandboxes,
       services: (namespace) =>

@@ -26,7 +26,11 @@ export function writePodFiles(pod: Pod, sandbox: SandboxRecord, dns: PodDns | un
     zone,
     hostResolvConf: readText("/etc/resolv.conf"),
   });
-  const hosts = hostsFile(pod, { ips: [sandbox.ip], zone, nodeHosts: readText("/etc/hosts") });
+  const hosts = hostsFile(pod, {
+    ips: [sandbox.ip, ...(sandbox.ip6 ? [sandbox.ip6] : [])],
+    zone,
+    nodeHosts: readText("/etc/hosts"),
+  });
   const dir = join(NETNS_FILES, sandbox.netns);
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, "resolv.conf"), resolver);

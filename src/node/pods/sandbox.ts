@@ -14,6 +14,8 @@ export interface SandboxRecord {
   readonly name: string;
   readonly netns: string;
   readonly ip: string;
+  /** The second address, of a pod on a node with IPv6. */
+  readonly ip6?: string;
   /** Empty for a pod in its node's network. */
   readonly mac: string;
   /** Whether the pod has its node's network, not one of its own. */
@@ -32,6 +34,7 @@ export interface SandboxNetwork {
   readonly gateway: string;
   readonly prefixLength: number;
   readonly mtuBytes: number;
+  readonly ipv6?: { readonly gateway: string; readonly prefixLength: number };
 }
 
 /**
@@ -39,6 +42,13 @@ export interface SandboxNetwork {
  * in a kernel without IPv6.
  */
 const DISABLE_IPV6 = "f=/proc/sys/net/ipv6/conf/all/disable_ipv6; [ ! -e $f ] || echo 1 >$f";
+
+/**
+ * IPv6 with configured addresses: no router is listened to or asked for, and no address is tried out first, which would
+ * hold a pod up for a second. For interfaces that are made later; in \`/proc/sys/net\`.
+ */
+export const IPV6_STATIC =
+  "for name in accept_ra autoconf accept_dad router_solicitations; do echo 0 >ipv6/conf/default/$name || exit 1; done";
 
 /** MAC address of a pod as Docker makes it: 02:42 and the four bytes of the address. */
 export function podMac(ip: string): string {
@@ -101,7 +111,8 @@ export class SandboxStore {
 
   async #makeNetwork(record: SandboxRecord, network: SandboxNetwork): Promise<void> {
     await run("ip", ["netns", "add", record.netns]);
-    await run("ip", ["netns", "exec", record.netns, "sh", "-c", DISABLE_IPV6]);
+    const sysctls = record.ip6 === undefined ? DISABLE_IPV6 : `cd /proc/sys/net && ${IPV6_STATIC}`;
+    await run("ip", ["netns", "exec", record.netns, "sh", "-c", sysctls]);
     this.attacher.attach(record);
     await ipBatch(podLinkCommands(record, network), record.netns);
   }
@@ -134,11 +145,15 @@ export class SandboxStore {
 }
 
 function podLinkCommands(record: SandboxRecord, network: SandboxNetwork): string[] {
+  const { ipv6 } = network;
   return [
     "link set lo up",
     `link set eth0 address ${record.mac} mtu ${network.mtuBytes}`,
     `addr add ${record.ip}/${network.prefixLength} dev eth0`,
     "link set eth0 up",
     `route add default via ${network.gateway}`,
+    ...(record.ip6 && ipv6
+      ? [`addr add ${record.ip6}/${ipv6.prefixLength} dev eth0 nodad`, `route add ::/0 via ${ipv6.gateway}`]
+      : []),
   ];
 }

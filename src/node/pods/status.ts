@@ -22,6 +22,9 @@ export interface ContainerView {
 export interface PodAddresses {
   readonly podIp?: string;
   readonly hostIp: string;
+  /** The second addresses, of a node with IPv6. */
+  readonly podIp6?: string;
+  readonly hostIp6?: string;
 }
 
 /** Why a finished pod is not ready (status/generate.go). */
@@ -93,11 +96,16 @@ export function podStatus(
       condition("PodScheduled", true),
     ],
     hostIP: addresses.hostIp,
-    ...(addresses.podIp ? { podIP: addresses.podIp, podIPs: [{ ip: addresses.podIp }] } : {}),
+    hostIPs: ips(addresses.hostIp, addresses.hostIp6),
+    ...(addresses.podIp ? { podIP: addresses.podIp, podIPs: ips(addresses.podIp, addresses.podIp6) } : {}),
     startTime: previous?.startTime ?? time(nowMs),
     containerStatuses: views.map((view) => containerStatus(view)),
     qosClass: "BestEffort",
   };
+}
+
+function ips(...addresses: (string | undefined)[]): { ip: string }[] {
+  return addresses.flatMap((ip) => (ip === undefined ? [] : [{ ip }]));
 }
 
 function containerStatus(view: ContainerView): ContainerStatus {

@@ -18,6 +18,8 @@ import { type ContainerView, containerState, podStatus } from "./status.js";
 export interface WorkerContext {
   readonly nodeName: string;
   readonly hostIp: string;
+  /** Of a node with IPv6. */
+  readonly hostIp6?: string;
   readonly images: ImageTable;
   readonly sandboxes: SandboxStore;
   /** Connects from the node. */
@@ -169,9 +171,18 @@ export class PodWorker {
   }
 
   #resolve(spec: Container): ContainerCommand {
-    const { nodeName, hostIp, images } = this.#context;
+    const { nodeName, hostIp, hostIp6, images } = this.#context;
+    const { ip: podIp, ip6: podIp6 } = this.record;
     const services = this.#context.services(this.record.namespace);
-    return containerCommand(this.#pod, spec, { images, services, nodeName, podIp: this.record.ip, hostIp });
+    return containerCommand(this.#pod, spec, {
+      images,
+      services,
+      nodeName,
+      podIp,
+      podIp6,
+      hostIp,
+      hostIp6,
+    });
   }
 
   #running(container: Running, process: ContainerProcess, ready: boolean): void {
@@ -262,7 +273,8 @@ export class PodWorker {
   #report(): void {
     if (this.#phase !== "live") return;
     const views = this.#containers.map(({ view }) => view);
-    const addresses = { podIp: this.record.ip, hostIp: this.#context.hostIp };
+    const { hostIp, hostIp6 } = this.#context;
+    const addresses = { podIp: this.record.ip, podIp6: this.record.ip6, hostIp, hostIp6 };
     this.#status = podStatus({ ...this.#pod, status: this.#status }, views, addresses, Date.now());
     this.#context.report(this.#pod, this.#status);
   }
