@@ -157,14 +157,15 @@ export class Dataplane implements FrameSink, PodAttacher {
     const ip = parseIpv4(sandbox.ip) ?? 0;
     this.#pods.set(sandbox.uid, { tap, port });
     this.#names.set(port, name);
-    this.#options.policies?.assign(sandbox.uid, ip);
+    const ip6 = parseIpv6(sandbox.ip6 ?? "");
+    this.#options.policies?.assign(sandbox.uid, ip, ip6);
     this.datapath.addPort({
       id: port,
       name,
       kind: PortKind.pod,
       mtuBytes: this.#mtuBytes,
       ip,
-      ip6: parseIpv6(sandbox.ip6 ?? ""),
+      ip6,
       mac: parseMac(sandbox.mac) ?? new Uint8Array(6),
     });
   }

@@ -107,6 +107,7 @@ class NodeProcess implements RunningNode {
     this.#client = apiClient(config);
     this.#policies = new NetworkPolicies({
       nodeName: config.name,
+      ...(config.ipv6 ? { addressOf6: (handle: number) => this.#addressBook.address(handle) } : {}),
       onInvalid: (what) => log("warn", what),
     });
     this.#overlay = new Overlay({

@@ -1,22 +1,39 @@
 /**
  * Blocks of addresses. This is the one place that knows what an address looks like inside: the rest of the folder
- * compares addresses for equality only, so that another family needs a reader of its own here and nothing else.
+ * compares addresses for equality only.
  */
-import { type Prefix, parseIpv4, prefixContains, prefixMask } from "../wire/index.js";
+import { isIpv6Handle } from "../datapath/index.js";
+import {
+  type Ipv6Prefix,
+  ipv6PrefixContains,
+  type Prefix,
+  parseIpv4,
+  parseIpv6Cidr,
+  prefixContains,
+  prefixMask,
+} from "../wire/index.js";
 
 /** A prefix less some smaller ones. */
 export interface IpBlock {
+  /** Of an IPv4 address, or of the handle of an IPv6 one. */
   contains(address: number): boolean;
 }
 
+/** The IPv6 address of a handle. */
+export type AddressOf6 = (handle: number) => bigint;
+
 const CIDR = /^([\d.]+)\/([12]?\d|3[0-2])$/;
 
-/** Of the other family: no packet here has such an address. */
+/** An IPv6 block on a node without IPv6: no packet here has such an address. */
 const NO_ADDRESS: IpBlock = { contains: () => false };
 
 /** The block of `cidr` without `except`; undefined when one of them is no CIDR. Host bits may be set, as in the API. */
-export function readIpBlock(cidr: string, except: readonly string[]): IpBlock | undefined {
-  if (cidr.includes(":")) return NO_ADDRESS;
+export function readIpBlock(
+  cidr: string,
+  except: readonly string[],
+  addressOf6?: AddressOf6,
+): IpBlock | undefined {
+  if (cidr.includes(":")) return readIpv6Block(cidr, except, addressOf6);
   const prefix = readPrefix(cidr);
   const holes = except.map(readPrefix);
   if (prefix === undefined || holes.includes(undefined)) return undefined;
@@ -30,6 +47,32 @@ function readPrefix(cidr: string): Prefix | undefined {
   return address === undefined ? undefined : { address: (address & prefixMask(length)) >>> 0, length };
 }
 
+function readIpv6Block(
+  cidr: string,
+  except: readonly string[],
+  addressOf6: AddressOf6 | undefined,
+): IpBlock | undefined {
+  const prefix = parseIpv6Cidr(cidr);
+  const holes = except.map(parseIpv6Cidr);
+  if (prefix === undefined || holes.includes(undefined)) return undefined;
+  return addressOf6 ? new Ipv6Block(prefix, holes as Ipv6Prefix[], addressOf6) : NO_ADDRESS;
+}
+
+class Ipv6Block implements IpBlock {
+  constructor(
+    private readonly prefix: Ipv6Prefix,
+    private readonly holes: readonly Ipv6Prefix[],
+    private readonly addressOf6: AddressOf6,
+  ) {}
+
+  contains(handle: number): boolean {
+    if (!isIpv6Handle(handle)) return false;
+    const address = this.addressOf6(handle);
+    if (!ipv6PrefixContains(this.prefix, address)) return false;
+    return !this.holes.some((hole) => ipv6PrefixContains(hole, address));
+  }
+}
+
 class Ipv4Block implements IpBlock {
   constructor(
     private readonly prefix: Prefix,
@@ -37,7 +80,7 @@ class Ipv4Block implements IpBlock {
   ) {}
 
   contains(address: number): boolean {
-    if (!prefixContains(this.prefix, address)) return false;
+    if (isIpv6Handle(address) || !prefixContains(this.prefix, address)) return false;
     for (const hole of this.holes) if (prefixContains(hole, address)) return false;
     return true;
   }

@@ -1,6 +1,7 @@
 import type { Namespace, Pod as PodObject } from "kubernetes-types/core/v1.d.ts";
 import type { NetworkPolicy } from "kubernetes-types/networking/v1.d.ts";
 import type { PolicyDecision, PolicyQuery, PolicyResolver } from "../datapath/index.js";
+import type { AddressOf6 } from "./ip-block.js";
 import type { CompiledRule, Direction, Isolation } from "./isolation.js";
 import { permits } from "./isolation.js";
 import { PeerSets } from "./peer-sets.js";
@@ -13,6 +14,8 @@ import type { PolicyStatus } from "./status.js";
 export interface NetworkPoliciesOptions {
   /** The node whose pods are to be isolated. */
   readonly nodeName: string;
+  /** Of a node with IPv6. */
+  readonly addressOf6?: AddressOf6;
   readonly onInvalid?: InvalidHandler;
 }
 
@@ -31,17 +34,19 @@ export class NetworkPolicies implements PolicyResolver {
   active = false;
   generation = 1;
   readonly #options: NetworkPoliciesOptions;
-  readonly #pods = new PodIndex();
-  readonly #peers = new PeerSets(this.#pods);
+  readonly #pods: PodIndex;
+  readonly #peers: PeerSets;
   readonly #policies = new Map<string, CompiledPolicy>();
   /** Addresses of pods of this node that the API may not know yet, by uid. */
-  readonly #assigned = new Map<string, number>();
+  readonly #assigned = new Map<string, Pick<PodFacts, "ip" | "ip6">>();
   #synced = false;
   /** Pods of the node with an isolation. */
   #isolated = 0;
 
   constructor(options: NetworkPoliciesOptions) {
     this.#options = options;
+    this.#pods = new PodIndex(options.addressOf6);
+    this.#peers = new PeerSets(this.#pods);
   }
 
   /** All policies, and if there are any all pods and namespaces, that existed at the start have been handed over. */
@@ -54,7 +59,7 @@ export class NetworkPolicies implements PolicyResolver {
     const source = JSON.stringify(object.spec);
     const before = this.#policies.get(keyOf(object.metadata) ?? "");
     if (before?.source === source) return;
-    const policy = readPolicy(object, this.#options.onInvalid ?? (() => undefined));
+    const policy = readPolicy(object, this.#options.onInvalid ?? (() => undefined), this.#options.addressOf6);
     if (policy === undefined) return;
     const { key, namespace, podSelector, ingress, egress } = policy;
     const rules = { ingress: ingress?.map(this.#compile), egress: egress?.map(this.#compile) };
@@ -75,7 +80,7 @@ export class NetworkPolicies implements PolicyResolver {
   onPodUpsert(object: PodObject): void {
     const facts = readPod(object, this.#options.nodeName);
     if (facts === undefined) this.onPodDelete(object);
-    else this.#put({ ...facts, ip: this.#assigned.get(facts.uid) ?? facts.ip });
+    else this.#put({ ...facts, ...this.#assigned.get(facts.uid) });
   }
 
   onPodDelete(object: PodObject): void {
@@ -95,12 +100,13 @@ export class NetworkPolicies implements PolicyResolver {
     if (this.#peers.setNamespace(asString(asRecord(metadata).name), undefined)) this.#changed();
   }
 
-  /** A pod of this node is given an address, before it can send and before the API knows; `ip` 0 takes it away. */
-  assign(uid: string, ip: number): void {
+  /** A pod of this node is given its addresses, before it can send and before the API knows; `ip` 0 takes them away. */
+  assign(uid: string, ip: number, ip6?: bigint): void {
+    const addresses = { ip: ip | 0, ip6 };
     if (ip === 0) this.#assigned.delete(uid);
-    else this.#assigned.set(uid, ip | 0);
+    else this.#assigned.set(uid, addresses);
     const pod = this.#pods.get(uid);
-    if (pod !== undefined) this.#put({ ...pod, ip: ip | 0 });
+    if (pod !== undefined) this.#put({ ...pod, ...addresses });
   }
 
   /** Forgets namespaces and the pods of other nodes, which nobody follows while there are no policies. */

@@ -1,6 +1,8 @@
 /** The pods of the cluster as far as policies need them, by uid, by address and by namespace. */
 import type { Pod as PodObject } from "kubernetes-types/core/v1.d.ts";
-import { parseIpv4 } from "../wire/index.js";
+import { isIpv6Handle } from "../datapath/index.js";
+import { parseIpv4, parseIpv6 } from "../wire/index.js";
+import type { AddressOf6 } from "./ip-block.js";
 import type { Isolation } from "./isolation.js";
 import { asArray, asRecord, asString, isPort, keyOf, type Labels, PROTOCOL_NUMBERS } from "./read.js";
 
@@ -21,6 +23,8 @@ export interface PodFacts {
   readonly labels: Labels;
   /** As a signed number; 0 while it has none. */
   readonly ip: number;
+  /** Its IPv6 address; missing while it has none. */
+  readonly ip6: bigint | undefined;
   readonly isLocal: boolean;
   readonly ports: readonly NamedPort[];
 }
@@ -50,6 +54,9 @@ export function readPod(object: PodObject, nodeName: string): PodFacts | undefin
     namespace: key.slice(0, key.indexOf("/")),
     labels: asRecord(asRecord(object.metadata).labels),
     ip: (parseIpv4(asString(status.podIP)) ?? 0) | 0,
+    ip6: asArray(status.podIPs)
+      .map((entry) => parseIpv6(asString(asRecord(entry).ip)))
+      .find((address) => address !== undefined),
     isLocal: spec.nodeName === nodeName,
     ports: [...asArray(spec.initContainers), ...asArray(spec.containers)].flatMap(namedPorts),
   };
@@ -72,6 +79,7 @@ function namedPorts(container: unknown): NamedPort[] {
 export function sameFacts(a: PodFacts, b: PodFacts): boolean {
   return (
     a.ip === b.ip &&
+    a.ip6 === b.ip6 &&
     a.isLocal === b.isLocal &&
     JSON.stringify([a.labels, a.ports]) === JSON.stringify([b.labels, b.ports])
   );
@@ -81,6 +89,7 @@ export class PodIndex {
   readonly #byUid = new Map<string, Pod>();
   /** Keys are signed: a Map finds 32-bit integers without boxing them. */
   readonly #byIp = new Map<number, Pod>();
+  readonly #byIp6 = new Map<bigint, Pod>();
   readonly #byNamespace = new Map<string, Set<Pod>>();
   readonly #freeIds: number[] = [];
   #nextId = 0;
@@ -93,8 +102,11 @@ export class PodIndex {
     return this.#byUid.get(uid);
   }
 
-  /** The pod with this address. */
+  constructor(private readonly addressOf6?: AddressOf6) {}
+
+  /** The pod with this address, or that of this handle. */
   at(ip: number): Pod | undefined {
+    if (isIpv6Handle(ip)) return this.addressOf6 && this.#byIp6.get(this.addressOf6(ip));
     return this.#byIp.get(ip | 0);
   }
 
@@ -115,6 +127,7 @@ export class PodIndex {
     this.#byUid.set(pod.uid, pod);
     // An address that changes hands belongs to whom it was given last.
     if (pod.ip !== 0) this.#byIp.set(pod.ip, pod);
+    if (pod.ip6 !== undefined) this.#byIp6.set(pod.ip6, pod);
     const namespace = this.#byNamespace.get(pod.namespace) ?? new Set();
     this.#byNamespace.set(pod.namespace, namespace.add(pod));
     return pod;
@@ -128,6 +141,7 @@ export class PodIndex {
 
   #unlink(pod: Pod): void {
     if (this.#byIp.get(pod.ip) === pod) this.#byIp.delete(pod.ip);
+    if (pod.ip6 !== undefined && this.#byIp6.get(pod.ip6) === pod) this.#byIp6.delete(pod.ip6);
     const namespace = this.#byNamespace.get(pod.namespace);
     namespace?.delete(pod);
     if (namespace?.size === 0) this.#byNamespace.delete(pod.namespace);

@@ -1,6 +1,6 @@
 /** A NetworkPolicy as it counts here. */
 import type { NetworkPolicy } from "kubernetes-types/networking/v1.d.ts";
-import { type IpBlock, readIpBlock } from "./ip-block.js";
+import { type AddressOf6, type IpBlock, readIpBlock } from "./ip-block.js";
 import {
   asArray,
   asRecord,
@@ -54,7 +54,11 @@ export interface PortMatch {
  * Reads a policy; undefined when it has no name. What makes no sense in it is reported and allows nothing: the policy
  * still isolates.
  */
-export function readPolicy(policy: NetworkPolicy, onInvalid: InvalidHandler): Policy | undefined {
+export function readPolicy(
+  policy: NetworkPolicy,
+  onInvalid: InvalidHandler,
+  addressOf6?: AddressOf6,
+): Policy | undefined {
   const key = keyOf(policy.metadata);
   if (key === undefined) {
     onInvalid("A NetworkPolicy without metadata.namespace or metadata.name was ignored.");
@@ -72,8 +76,11 @@ export function readPolicy(policy: NetworkPolicy, onInvalid: InvalidHandler): Po
   const hasEgress = types.length === 0 ? egress.length > 0 : types.includes("Egress");
   const rules = (values: readonly unknown[], direction: string, peers: string) =>
     values.map((value, index) =>
-      readRule(asRecord(value), peers, namespace, (what) =>
-        invalid(`spec.${direction}[${index}].${what} and allows nothing.`),
+      readRule(
+        asRecord(value),
+        peers,
+        (peer) => readPeer(peer, namespace, addressOf6),
+        (what) => invalid(`spec.${direction}[${index}].${what} and allows nothing.`),
       ),
     );
   return {
@@ -88,7 +95,7 @@ export function readPolicy(policy: NetworkPolicy, onInvalid: InvalidHandler): Po
 function readRule(
   rule: Readonly<Record<string, unknown>>,
   field: string,
-  namespace: string,
+  readPeer: (value: unknown) => Peer | undefined,
   invalid: InvalidHandler,
 ): Rule {
   const peers = asArray(rule[field]);
@@ -100,16 +107,16 @@ function readRule(
       return known === undefined ? [] : [known];
     });
   return {
-    peers: peers.length === 0 ? undefined : readAll(peers, field, (peer) => readPeer(peer, namespace)),
+    peers: peers.length === 0 ? undefined : readAll(peers, field, readPeer),
     ports: ports.length === 0 ? undefined : readAll(ports, "ports", readPort),
   };
 }
 
 /** Both selectors together choose the pods of those namespaces; one alone leaves the other open. */
-function readPeer(value: unknown, namespace: string): Peer | undefined {
+function readPeer(value: unknown, namespace: string, addressOf6?: AddressOf6): Peer | undefined {
   const { ipBlock, podSelector, namespaceSelector } = asRecord(value);
   const block = recordOf(ipBlock);
-  if (block) return readIpBlock(asString(block.cidr), asArray(block.except).map(asString));
+  if (block) return readIpBlock(asString(block.cidr), asArray(block.except).map(asString), addressOf6);
   if (!recordOf(podSelector) && !recordOf(namespaceSelector)) return undefined;
   const pods = readSelector(podSelector);
   const namespaces = recordOf(namespaceSelector) ? readSelector(namespaceSelector) : namespace;
