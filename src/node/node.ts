@@ -17,6 +17,7 @@ import {
 import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
 import { NetworkPolicies } from "../policy/index.js";
+import type { ConnectionCounter } from "../proxy/index.js";
 import { connectStore, type Store } from "../store/index.js";
 import {
   formatIpv4,
@@ -174,10 +175,11 @@ class NodeProcess implements RunningNode {
     overlaySocket: UdpSocket,
     nodenetSocket: UdpSocket,
   ): Dataplane {
-    const conntrack: ConntrackCleaner = {
+    const conntrack: ConntrackCleaner & ConnectionCounter = {
       deleteByOriginalDst: (...tuple) =>
         this.#dataplane?.datapath.conntrack.deleteByOriginalDst(...tuple) ?? 0,
       deleteByNat: (...tuple) => this.#dataplane?.datapath.conntrack.deleteByNat(...tuple) ?? 0,
+      openConnections: (...about) => this.#dataplane?.datapath.conntrack.openConnections(...about) ?? 0,
     };
     this.#proxy = new NodeProxy({
       config: this.#config,

@@ -312,8 +312,9 @@ export class Spawned {
     });
   }
 
-  async says(words: string): Promise<void> {
-    await eventually(
+  /** Waits for the words; returns all that it has said. */
+  says(words: string): Promise<string> {
+    return eventually(
       words,
       async () => this.#output,
       (output) => output.includes(words),

@@ -151,3 +151,23 @@ describe("zones", () => {
     await lab.remove("services", "close");
   });
 });
+
+it("least-connection counts connections that are open, not those that were", async () => {
+  const annotations = { "podwire.dev/scheduler": "lc" };
+  const service = await lab.service("least", { selector: WEB, ports: HTTP }, { annotations });
+  await lab.becomes("client-1", url(clusterIp(service)), /^web-/);
+  // Two connections that stay; the echo server says who it is.
+  const hold = `const net = require("node:net"), seen = [];
+const next = () => net.connect(80, "${clusterIp(service)}").on("data", (line) => {
+  seen.push(/pod=(\\S+)/.exec(String(line))?.[1]);
+  if (seen.length < 2) next(); else console.log("held " + seen.join(" "));
+}).once("connect", function () { this.write("-\\n"); });
+next();`;
+  const holder = await lab.spawn("client-1", process.execPath, "-e", hold);
+  const [, ...held] = (await holder.says("held")).trim().split(" ");
+  const [free] = ["web-1", "web-2", "web-3"].filter((web) => !held.includes(web));
+  expect(new Set(held).size).toBe(2);
+  expect(distinct(await lab.ask("client-1", url(clusterIp(service)), 4))).toEqual([free]);
+  holder.kill();
+  await lab.remove("services", "least");
+});

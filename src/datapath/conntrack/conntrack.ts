@@ -135,6 +135,7 @@ export class Conntrack extends Flows {
     words[at + Word.deadline] = this.now + this.firstTimeout(protocol, packet.initialState);
     if (protocol === IpProtocol.tcp || protocol === IpProtocol.sctp) adoptNewRecord(this.protoWords, entry);
     this.table.link(entry);
+    this.open?.add(words, at);
     this.account(at, 0, packet.view.l3Length);
     packet.initialState = State.none;
     return CONTINUE;
@@ -332,7 +333,9 @@ export class Conntrack extends Flows {
 
   private setState(at: number, state: number, assured: number): void {
     const { words } = this.table;
+    this.open?.remove(words, at);
     words[at + Word.meta] = (words[at + Word.meta] & ~Meta.stateMask) | (state << Meta.stateShift) | assured;
+    this.open?.add(words, at);
   }
 
   private renew(at: number, ticks: number): void {

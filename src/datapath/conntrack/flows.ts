@@ -3,6 +3,7 @@ import type { AddressBook } from "../ipv6/address-book.js";
 import type { ConntrackCleaner } from "../types.js";
 import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Labels, NO_LABEL } from "./labels.js";
+import { OpenConnections } from "./open-connections.js";
 import { PROTO_WORDS } from "./proto-words.js";
 import { type ConntrackFilter, type ConntrackRecord, matchesFilter, readRecord } from "./records.js";
 import {
@@ -26,6 +27,8 @@ export class Flows implements ConntrackCleaner {
   /** Records of TCP and SCTP by entry: see proto-words.ts. */
   protected readonly protoWords: Int32Array;
   protected readonly labels = new Labels(MAX_LABEL);
+  /** From the first question on. */
+  protected open: OpenConnections | undefined;
   /** In ticks since the first packet. */
   protected now = 0;
   /** Where IPv6 addresses have their handles, if the node has any. */
@@ -141,6 +144,16 @@ export class Flows implements ConntrackCleaner {
     });
   }
 
+  /** Connections that lead to this address and port, and that neither side has begun to close. */
+  openConnections(protocol: number, ip: number, port: number): number {
+    if (this.open === undefined) {
+      this.open = new OpenConnections();
+      for (let entry = 1; entry < this.table.end; entry++)
+        if (this.table.isLive(entry)) this.open.add(this.table.words, entry * WORDS_PER_ENTRY);
+    }
+    return this.open.count(protocol, ip, port);
+  }
+
   /** The reference of a live connection with this tuple in one direction, or 0. */
   protected lookup(protocol: number, src: number, dst: number, ports: number): number {
     const reference = this.table.find(protocol, src, dst, ports);
@@ -156,6 +169,7 @@ export class Flows implements ConntrackCleaner {
   protected remove(entry: number): void {
     const label = this.table.words[entry * WORDS_PER_ENTRY + Word.meta] >>> Meta.labelShift;
     if (label !== NO_LABEL) this.labels.release(label);
+    this.open?.remove(this.table.words, entry * WORDS_PER_ENTRY);
     this.table.remove(entry);
   }
 

@@ -8,7 +8,7 @@
  */
 import type { ConntrackCleaner, NodeAddresses } from "../../datapath/index.js";
 import { Informer, type KubeClient, type Node } from "../../kube/index.js";
-import { Proxier, SyncHealth } from "../../proxy/index.js";
+import { type ConnectionCounter, Proxier, SyncHealth } from "../../proxy/index.js";
 import type { NodeConfig } from "../config.js";
 import { ProxyMetrics } from "./metrics.js";
 import { proxierOptions, ZONE_LABEL } from "./options.js";
@@ -23,7 +23,7 @@ export interface NodeProxyOptions {
   readonly config: NodeConfig;
   readonly addresses: NodeAddresses;
   readonly client: KubeClient;
-  readonly conntrack: ConntrackCleaner;
+  readonly conntrack: ConntrackCleaner & ConnectionCounter;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -44,6 +44,7 @@ export class NodeProxy {
     this.proxier = new Proxier({
       ...proxierOptions(config, addresses),
       conntrack,
+      connections: conntrack,
       onInvalid: (what) => log("warn", what),
     });
     this.#metrics = new ProxyMetrics(() => this.proxier.metrics());
