@@ -6,12 +6,25 @@
  * node's own namespace, so that the node IP leads to them from the host, from pods and from other nodes, through the
  * datapath as any traffic to the node.
  */
-import type { ConntrackCleaner, NodeAddresses } from "../../datapath/index.js";
+import {
+  type AddressBook,
+  type ConntrackCleaner,
+  isIpv6Handle,
+  type NodeAddresses,
+} from "../../datapath/index.js";
 import { Informer, type KubeClient, type Node } from "../../kube/index.js";
-import { type ConnectionCounter, Proxier, SyncHealth } from "../../proxy/index.js";
+import {
+  type ConnectionCounter,
+  DualStackProxier,
+  ipv6Family,
+  type NodeProxier,
+  Proxier,
+  type ProxierOptions,
+  SyncHealth,
+} from "../../proxy/index.js";
 import type { NodeConfig } from "../config.js";
 import { ProxyMetrics } from "./metrics.js";
-import { proxierOptions, ZONE_LABEL } from "./options.js";
+import { proxierOptions, proxierOptions6, ZONE_LABEL } from "./options.js";
 import { ServiceHealthServers } from "./serviceHealth.js";
 import { ServiceWatch } from "./serviceWatch.js";
 import { StatusServers } from "./statusServers.js";
@@ -24,11 +37,13 @@ export interface NodeProxyOptions {
   readonly addresses: NodeAddresses;
   readonly client: KubeClient;
   readonly conntrack: ConntrackCleaner & ConnectionCounter;
+  /** Of a node with IPv6: the datapath's. */
+  readonly addressBook?: AddressBook;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
 export class NodeProxy {
-  readonly proxier: Proxier;
+  readonly proxier: NodeProxier;
   readonly watch: ServiceWatch;
   readonly #log: NodeProxyOptions["log"];
   readonly #health = new SyncHealth();
@@ -38,15 +53,11 @@ export class NodeProxy {
   #checks: ServiceHealthServers | undefined;
   #status: StatusServers | undefined;
 
-  constructor({ config, addresses, client, conntrack, log }: NodeProxyOptions) {
+  constructor(options: NodeProxyOptions) {
+    const { config, client, log } = options;
     this.#log = log;
     this.#node = new Informer<Node>(client, "nodes", { fieldSelector: `metadata.name=${config.name}` });
-    this.proxier = new Proxier({
-      ...proxierOptions(config, addresses),
-      conntrack,
-      connections: conntrack,
-      onInvalid: (what) => log("warn", what),
-    });
+    this.proxier = makeProxier(options);
     this.#metrics = new ProxyMetrics(() => this.proxier.metrics());
     this.watch = new ServiceWatch(client, this.proxier, {
       queued: (nowMs) => {
@@ -84,4 +95,24 @@ export class NodeProxy {
     this.#health.nodeEligible = metadata?.deletionTimestamp === undefined && !leaves;
     if (this.proxier.onZoneChange(metadata?.labels?.[ZONE_LABEL] ?? "")) this.watch.changed();
   }
+}
+
+/** One proxy for each family of the node. */
+function makeProxier({ config, addresses, conntrack, addressBook, log }: NodeProxyOptions): NodeProxier {
+  const common: Pick<ProxierOptions, "conntrack" | "connections" | "onInvalid"> = {
+    conntrack,
+    connections: conntrack,
+    onInvalid: (what) => log("warn", what),
+  };
+  const ipv4 = new Proxier({ ...proxierOptions(config, addresses), ...common });
+  if (addresses.ipv6 === undefined || addressBook === undefined) return ipv4;
+  const { nodeIp } = addresses.ipv6;
+  const ipv6 = new Proxier({
+    ...proxierOptions6(config, addresses.ipv6),
+    ...common,
+    family: ipv6Family(addressBook),
+    nodeIp: addressBook.pin(nodeIp),
+  });
+  addressBook.addRoot((mark) => ipv6.markAddresses(mark));
+  return new DualStackProxier(ipv4, ipv6, isIpv6Handle);
 }
