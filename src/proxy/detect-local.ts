@@ -26,5 +26,5 @@ export function localDetector(mode: LocalMode, { podNetwork, podSubnet }: LocalN
 }
 
 function inPrefix(range: AddressRange): LocalDetector {
-  return (query) => range.contains(query.src);
+  return (query) => range.contains(query.src | 0);
 }

@@ -70,7 +70,7 @@ export class DualStackProxier implements ServiceResolver, NodeProxier {
   }
 
   resolve(query: ServiceQuery, out: ServiceDecision): boolean {
-    return this.isIpv6(query.dst) ? this.ipv6.resolve(query, out) : this.ipv4.resolve(query, out);
+    return this.isIpv6(query.dst | 0) ? this.ipv6.resolve(query, out) : this.ipv4.resolve(query, out);
   }
 
   /** Of a Service with both families the IPv4 endpoints count: the checks are made over IPv4. */

@@ -189,5 +189,5 @@ function nodePortAddresses(
   family: AddressFamily,
 ): readonly AddressRange[] {
   if (wanted !== "primary") return wanted.map((prefix) => family.range(prefix));
-  return [{ address: nodeIp, length: 32, contains: (address) => address >>> 0 === nodeIp }];
+  return [{ address: nodeIp, length: 32, contains: (address) => (address | 0) === (nodeIp | 0) }];
 }

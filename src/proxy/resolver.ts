@@ -103,7 +103,8 @@ export class Resolver {
     if (query.dstIsLocal) return false;
     out.service = "";
     if (this.rules.isClusterIp(query.dst | 0)) return refuse(out, ServiceAction.reject, "no-service-port");
-    if (this.options.serviceNetwork.contains(query.dst)) return refuse(out, ServiceAction.drop, "no-service");
+    if (this.options.serviceNetwork.contains(query.dst | 0))
+      return refuse(out, ServiceAction.drop, "no-service");
     return false;
   }
 }

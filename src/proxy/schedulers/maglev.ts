@@ -36,7 +36,7 @@ export class Maglev implements Scheduler {
   }
 
   pick(query: ServiceQuery): Backend | undefined {
-    const key = hash(this.digest(query.src) | 0, (query.protocol << 16) | query.sport);
+    const key = hash(this.digest(query.src | 0) | 0, (query.protocol << 16) | query.sport);
     return this.#backends[this.#table[(key >>> 1) % TABLE_SLOTS]];
   }
 }

@@ -21,7 +21,7 @@ export class SourceHash implements Scheduler {
   }
 
   pick(query: ServiceQuery): Backend | undefined {
-    const client = this.digest(query.src) | 0;
+    const client = this.digest(query.src | 0) | 0;
     let chosen = 0;
     let highest = -0x80000000;
     for (let i = 0; i < this.#keys.length; i++) {
