@@ -30,6 +30,7 @@ import {
   parsePrefix,
 } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
+import { ConntrackFile } from "./conntrackFile.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
 import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
@@ -46,6 +47,8 @@ import { TraceHub } from "./traceHub.js";
 
 /** How long pods of an earlier process wait for the policies to be known. */
 const POLICY_WAIT_MS = 2000;
+/** How often open connections are saved: what a killed process loses at most. */
+const CONNTRACK_SAVE_MS = 5000;
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
 
@@ -169,6 +172,31 @@ class NodeProcess implements RunningNode {
     this.#journal.close();
   }
 
+  /** Takes up the connections of the process before, and saves them for the next. */
+  #keepConntrack(datapath: Datapath, { nodeIp, podSubnet }: NodeAddresses): void {
+    const { conntrack } = datapath;
+    const owner = `${formatIpv4(nodeIp)} ${formatIpv4(podSubnet.address)}/${podSubnet.length}`;
+    const file = new ConntrackFile(join(this.#config.dir, "conntrack.bin"), owner);
+    const saved = file.load();
+    conntrack.setTime(monotonicNow());
+    if (saved !== undefined) {
+      const restored = conntrack.restore(saved.snapshot, Date.now() - saved.savedAtMs);
+      if (restored > 0) this.#log("info", `${restored} open connections go on`);
+    }
+    const failed = (error: Error) => this.#log("warn", `connections are not saved: ${error.message}`);
+    const timer = setInterval(() => {
+      file.save(conntrack.snapshot(), Date.now()).catch(failed);
+    }, CONNTRACK_SAVE_MS);
+    this.#stops.push(() => {
+      clearInterval(timer);
+      try {
+        file.saveNow(conntrack.snapshot(), Date.now());
+      } catch (error) {
+        failed(error as Error);
+      }
+    });
+  }
+
   #startDataplane(
     addresses: NodeAddresses,
     network: OverlayNetwork,
@@ -202,6 +230,7 @@ class NodeProcess implements RunningNode {
       log: this.#log,
     });
     this.#parts.datapath = this.#dataplane.datapath;
+    this.#keepConntrack(this.#dataplane.datapath, addresses);
     return this.#dataplane;
   }
 

@@ -12,6 +12,7 @@ import {
   conntrackSettings,
   tcpSettingBits,
 } from "./settings.js";
+import { type ConntrackSnapshot, restoreSnapshot, takeSnapshot } from "./snapshot.js";
 import { RETRANS_TIMEOUT, State, TICK_MS, timeoutTicks, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
 import { TCP_STATE_MASK, TCP_TIMEOUT_MASK, TcpTimeout } from "./tcp.js";
 
@@ -75,6 +76,17 @@ export class Flows implements ConntrackCleaner {
     this.current = conntrackSettings(options, this.current);
     this.timeouts = timeoutTicks(this.current.timeouts);
     this.tcpSettings = tcpSettingBits(this.current);
+  }
+
+  /** All connections, to {@link restore} in another process. */
+  snapshot(): ConntrackSnapshot {
+    return takeSnapshot(this.table, this.protoWords, this.labels, this.now);
+  }
+
+  /** Takes up connections that were saved `elapsedMs` ago; returns how many still live. */
+  restore(snapshot: ConntrackSnapshot, elapsedMs: number): number {
+    const elapsedTicks = Math.max(0, Math.floor(elapsedMs / TICK_MS));
+    return restoreSnapshot(snapshot, this.table, this.protoWords, this.labels, this.now, elapsedTicks);
   }
 
   setTime(nowMs: number): void {

@@ -87,6 +87,17 @@ export function hasPeerFlag(records: Int32Array, at: number, direction: number, 
   return ((records[at + Tcp.flags] >>> peerShift(direction)) & flag) !== 0;
 }
 
+/** Forgets the windows, whose last movements were not seen: nothing is out of window any more, as after a pick-up. */
+export function loseTrack(records: Int32Array, at: number): void {
+  const unknown = (Peer.sackPermitted | Peer.liberal) * (1 << FIRST_PEER_BIT);
+  const known = (Peer.maxAckSet | Peer.dataUnacknowledged) * (1 << FIRST_PEER_BIT);
+  records[at + Tcp.maxWindow] = 0;
+  records[at + Tcp.maxWindow + 1] = 0;
+  records[at + Tcp.flags] |= unknown | (unknown << PEER_BITS);
+  records[at + Tcp.flags] &= ~(known | (known << PEER_BITS));
+  setLastSegment(records, at, 0, Segment.none);
+}
+
 /** Window scaling holds only when both SYNs offer it (RFC 7323 §2.2). */
 export function settleScale(records: Int32Array, at: number): void {
   const both = hasPeerFlag(records, at, 0, Peer.windowScale) && hasPeerFlag(records, at, 1, Peer.windowScale);
