@@ -17,7 +17,7 @@
 export type { ConntrackFilter, ConntrackRecord } from "./conntrack/records.js";
 export type { ConntrackOptions, ConntrackSettings, TcpTracking } from "./conntrack/settings.js";
 export { type ConntrackSnapshot, SNAPSHOT_WORDS } from "./conntrack/snapshot.js";
-export { type ConntrackTimeouts, DEFAULT_TIMEOUTS, KUBE_PROXY_TIMEOUTS } from "./conntrack/state.js";
+export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
 export { AddressBook, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
 export type { Route6, RouteTable6 } from "./ipv6/routes.js";

@@ -78,7 +78,7 @@ function worker(parts: NodeParts, [namespace = "", pod = ""]: readonly string[])
   return found;
 }
 
-/** `src`, `dst` and `protocol` of the original direction; none of them: every entry. */
+/** `src`, `dst`, `protocol`, `sport` and `dport` of the original direction, and `state`; none of them: every entry. */
 function filter(url: URL): ConntrackFilter {
   const address = (name: string) => {
     const text = url.searchParams.get(name);
@@ -86,8 +86,22 @@ function filter(url: URL): ConntrackFilter {
     if (text !== null && ip === undefined) throw new HttpError(400, `${name}: ${text} is not an IP address`);
     return ip === undefined ? {} : { [name]: ip };
   };
-  const protocol = url.searchParams.get("protocol");
-  return { ...address("src"), ...address("dst"), ...(protocol ? { protocol: Number(protocol) } : {}) };
+  const number = (name: string, most: number) => {
+    const text = url.searchParams.get(name);
+    if (text === null) return {};
+    if (!/^\d{1,5}$/.test(text) || Number(text) > most)
+      throw new HttpError(400, `${name}: ${text} is not a number up to ${most}`);
+    return { [name]: Number(text) };
+  };
+  const state = url.searchParams.get("state");
+  return {
+    ...address("src"),
+    ...address("dst"),
+    ...number("protocol", 255),
+    ...number("sport", 65_535),
+    ...number("dport", 65_535),
+    ...(state === null ? {} : { state }),
+  };
 }
 
 function streamTrace(response: ServerResponse, trace: TraceHub): void {

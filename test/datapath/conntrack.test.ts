@@ -317,6 +317,17 @@ describe("a full table", () => {
   });
 });
 
+describe("a table full of assured connections", () => {
+  it("gives up what is closing for a new one, but nothing that is open", () => {
+    const flow = new Flow({ conntrackMax: 1 }).open();
+    const other = () => flow.node.inject(h.Id.podA, h.udp({ ...ENDS, sport: 7 }));
+    expect(other()).toHaveLength(0);
+    flow.out(fin | ack);
+    expect(other()).toHaveLength(1);
+    expect(flow.record).toMatchObject({ protocol: 17 });
+  });
+});
+
 describe("deletion", () => {
   function busy(): h.Harness {
     const udp = 17;
@@ -354,6 +365,8 @@ describe("deletion", () => {
     const { datapath } = busy();
     expect(datapath.deleteConntrack({ protocol: 17, dst: h.VIP, sport: 2 })).toBe(1);
     expect(datapath.deleteConntrack({ src: h.POD_B })).toBe(0);
+    expect(datapath.conntrackRecords({ state: "SYN_SENT", dport: 53 })).toHaveLength(3);
+    expect(datapath.conntrackRecords({ state: "ESTABLISHED" })).toEqual([]);
     expect(datapath.deleteConntrack({})).toBe(8);
     expect(datapath.conntrackRecords()).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /** Upstream's cases about conntrack (test/e2e/network/conntrack.go, kube_proxy.go), on one node's datapath. */
 import { describe, expect, it } from "vitest";
-import { KUBE_PROXY_TIMEOUTS } from "../../src/datapath/index.js";
+import { CONNTRACK_TIMEOUTS } from "../../src/node/proxy/options.js";
 import { formatConntrackLine, formatObservation } from "../../src/observe/index.js";
 import { TcpFlag } from "../../src/wire/index.js";
 import * as h from "../datapath/harness.js";
@@ -65,7 +65,7 @@ describe("[sig-network] Conntrack", () => {
 
 describe("[sig-network] KubeProxy", () => {
   it("should set TCP CLOSE_WAIT timeout [Privileged]", () => {
-    const connection = new Connection({ conntrackTimeouts: KUBE_PROXY_TIMEOUTS });
+    const connection = new Connection({ conntrackTimeouts: CONNTRACK_TIMEOUTS });
     expect(connection.line).toMatch(/^tcp +6 86400 ESTABLISHED /);
     connection.client(fin | ack, 1001, 5001);
     connection.server(ack, 5001, 1002);

@@ -14,6 +14,7 @@ import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
 import {
   beginSctp,
   nextSctpState,
+  SCTP_ASSURED,
   SCTP_INVALID,
   SCTP_NO_REFRESH,
   SCTP_STATE_MASK,
@@ -324,7 +325,7 @@ export class Conntrack extends Flows {
     const record = (reference >>> 1) * PROTO_WORDS;
     const outcome = nextSctpState(bytes, view.l4Offset, end, this.protoWords, record, reference & 1, state);
     const next = outcome & SCTP_STATE_MASK;
-    const assured = next === SctpState.established ? Meta.assured : 0;
+    const assured = (outcome & SCTP_ASSURED) !== 0 ? Meta.assured : 0;
     if (next !== state || (assured & ~meta) !== 0) this.setState(at, next, assured);
     if ((outcome & SCTP_INVALID) !== 0) return this.invalid(packet);
     if ((outcome & SCTP_NO_REFRESH) === 0) this.renew(at, this.timeouts[timeoutIndex(IpProtocol.sctp, next)]);
@@ -381,18 +382,28 @@ export class Conntrack extends Flows {
     if (bytes > 0xffffffff) words[at + Word.bytesHigh] += direction === 0 ? 1 : 0x10000;
   }
 
-  /** Early drop: removes an entry near the new tuple's place that expired or that nobody assured. */
+  /** Early drop: removes an entry near the new tuple's place that expired, that nobody assured, or that is closing. */
   private makeRoom(packet: Packet): boolean {
     const { table } = this;
     for (let distance = 0; distance < EARLY_DROP_SLOTS; distance++) {
       const entry = table.near(packet.protocol, packet.src, packet.dst, packet.ports, distance);
       if (entry === 0) continue;
-      const assured = (table.words[entry * WORDS_PER_ENTRY + Word.meta] & Meta.assured) !== 0;
-      if (assured && !this.isExpired(entry)) continue;
+      if (!mayGoEarly(table.words[entry * WORDS_PER_ENTRY + Word.meta]) && !this.isExpired(entry)) continue;
       this.remove(entry);
       this.earlyDrops++;
       return true;
     }
     return false;
   }
+}
+
+/** Whether a connection may make room for another: Linux' early_drop, and can_early_drop of TCP and SCTP. */
+function mayGoEarly(meta: number): boolean {
+  if ((meta & Meta.assured) === 0) return true;
+  const state = (meta & Meta.stateMask) >>> Meta.stateShift;
+  const protocol = meta & Meta.protocolMask;
+  if (protocol === IpProtocol.tcp) return state >= State.finWait && state <= State.close;
+  return (
+    protocol === IpProtocol.sctp && state >= SctpState.shutdownSent && state <= SctpState.shutdownAckSent
+  );
 }

@@ -28,22 +28,25 @@ export interface ConntrackRecord {
   readonly endpoint?: string;
 }
 
-/** Matches entries whose original direction has all the given values. */
+/** Matches entries whose original direction has all the given values, and whose state is the given one. */
 export interface ConntrackFilter {
   readonly protocol?: number;
   readonly src?: IpAddress;
   readonly dst?: IpAddress;
   readonly sport?: number;
   readonly dport?: number;
+  /** `ESTABLISHED` … */
+  readonly state?: string;
 }
 
-export function matchesFilter({ original }: ConntrackRecord, filter: ConntrackFilter): boolean {
+export function matchesFilter({ original, state }: ConntrackRecord, filter: ConntrackFilter): boolean {
   return (
     (filter.protocol ?? original.protocol) === original.protocol &&
     (filter.src ?? original.src) === original.src &&
     (filter.dst ?? original.dst) === original.dst &&
     (filter.sport ?? original.sport) === original.sport &&
-    (filter.dport ?? original.dport) === original.dport
+    (filter.dport ?? original.dport) === original.dport &&
+    (filter.state ?? state) === state
   );
 }
 

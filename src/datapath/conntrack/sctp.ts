@@ -47,6 +47,8 @@ export const SCTP_STATE_NAMES: readonly string[] = [
 export const SCTP_NO_REFRESH = 0x10;
 /** Added to the state that was reached when a packet turns out not to belong to this connection, or to none. */
 export const SCTP_INVALID = 0x20;
+/** Added when the packet has established the association, whatever came behind in it. */
+export const SCTP_ASSURED = 0x40;
 export const SCTP_STATE_MASK = 0xf;
 
 const CL = SctpState.closed;
@@ -190,24 +192,26 @@ function walk(
   if ((seen & OWN_TAG_RULE) === 0 && tag !== records[at + Tag + direction]) return before | SCTP_INVALID;
   let state = before;
   let refresh = 0;
+  let assured = 0;
   for (let chunk = offset + SCTP_HEADER_BYTES; isThere(chunk, end); chunk = nextSctpChunk(bytes, chunk)) {
     const type = sctpChunkType(bytes, chunk);
     const mayFail = refresh === 0 && (seen & bit(SctpChunk.data)) === 0;
     const judged = judgeTag(records, at, direction, type, sctpChunkFlags(bytes, chunk), tag, mayFail);
-    if (judged === TagRule.broken) return state | SCTP_INVALID;
+    if (judged === TagRule.broken) return state | assured | SCTP_INVALID;
     if (judged === TagRule.unsure) {
       refresh = SCTP_NO_REFRESH;
       continue;
     }
     const reached = next(direction, type, state);
-    if (reached === IV) return state | SCTP_INVALID;
+    if (reached === IV) return state | assured | SCTP_INVALID;
     if (type === SctpChunk.init || type === SctpChunk.initAck) {
       const initTag = sctpInitTag(bytes, chunk, end);
       if (initTag < 0 || !noteInitTag(records, at, direction, type, initTag | 0)) return state | SCTP_INVALID;
       // A repeated INIT must not keep the entry, and with it the translation, alive for ever.
       if (isKnown && type === SctpChunk.init && state === CL && reached === CL) refresh = SCTP_NO_REFRESH;
     }
+    if (reached === ES && state !== ES) assured = SCTP_ASSURED;
     state = reached;
   }
-  return state | refresh;
+  return state | refresh | assured;
 }

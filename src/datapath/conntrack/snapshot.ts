@@ -1,5 +1,6 @@
 /** Connections outside the table: what a node process leaves to the one after it, so that open connections go on. */
 import { IpProtocol } from "../../wire/index.js";
+import { isIpv6Handle } from "../ipv6/address-book.js";
 import { type FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { type Labels, NO_LABEL } from "./labels.js";
 import { PROTO_WORDS } from "./proto-words.js";
@@ -34,7 +35,7 @@ export function takeSnapshot(
   for (let entry = 1; entry < table.end; entry++) {
     const at = entry * WORDS_PER_ENTRY;
     const left = table.words[at + Word.deadline] - nowTicks;
-    if (!table.isLive(entry) || left <= 0) continue;
+    if (!table.isLive(entry) || left <= 0 || isIpv6(table.words, at)) continue;
     const meta = table.words[at + Word.meta];
     const label = meta >>> Meta.labelShift;
     if (!indices.has(label)) {
@@ -67,7 +68,7 @@ export function restoreSnapshot(
   for (let from = 0; from + SNAPSHOT_WORDS <= words.length; from += SNAPSHOT_WORDS) {
     const meta = words[from + Word.meta];
     const left = words[from + Word.deadline] - elapsedTicks;
-    if (left <= 0 || !isSound(meta) || !isFree(table, words, from)) continue;
+    if (left <= 0 || !isSound(meta) || isIpv6(words, from) || !isFree(table, words, from)) continue;
     const entry = table.allocate();
     if (entry === 0) break;
     const at = entry * WORDS_PER_ENTRY;
@@ -101,6 +102,14 @@ function isSound(meta: number): boolean {
     default:
       return state === State.generic;
   }
+}
+
+/** Handles of IPv6 addresses mean nothing to another process. */
+function isIpv6(words: Int32Array, at: number): boolean {
+  for (const word of [Word.src, Word.dst, REPLY_TUPLE + Word.src, REPLY_TUPLE + Word.dst]) {
+    if (isIpv6Handle(words[at + word] >>> 0)) return true;
+  }
+  return false;
 }
 
 /** Whether nobody has either tuple. */

@@ -62,9 +62,6 @@ export const DEFAULT_TIMEOUTS = {
   sctpHeartbeatSent: 30,
 };
 
-/** What kube-proxy sets on its node (KubeProxyConntrackConfiguration): others than Linux' defaults. */
-export const KUBE_PROXY_TIMEOUTS = { tcpEstablished: 86_400, tcpCloseWait: 3600 } as const;
-
 /** A state with a time-out of its own. */
 export type TimeoutName = keyof typeof DEFAULT_TIMEOUTS;
 /** Seconds by state; the names follow net.netfilter.nf_conntrack_*_timeout_*. */
