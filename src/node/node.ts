@@ -214,6 +214,7 @@ class NodeProcess implements RunningNode {
       addresses,
       client: this.#client,
       conntrack,
+      addressBook: this.#addressBook,
       log: this.#log,
     });
     this.#dataplane = new Dataplane({
