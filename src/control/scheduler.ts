@@ -2,6 +2,7 @@
 import type { Node, Pod } from "../kube/index.js";
 import { keyOf } from "./cache.js";
 import { type Context, type Controller, newQueue, tell } from "./context.js";
+import { conflictsWith, hasHostPorts } from "./hostPorts.js";
 import { isFinished, isNodeReady, isTerminating, selects, withCondition } from "./pods.js";
 import { unlessGone } from "./queue.js";
 
@@ -11,13 +12,13 @@ const COMPONENT = "default-scheduler";
 export type Decision = { readonly node: string } | { readonly message: string };
 
 /**
- * Chooses a node. `podCounts` has the number of pods of each node by name; ties go to the first name.
+ * Chooses a node. `podsOn` has the pods of each node by name; ties go to the first name.
  * Wording: kubernetes pkg/scheduler/framework/types.go (FitError) and the plugins' reasons.
  */
 export function chooseNode(
   pod: Pod,
   nodes: Iterable<Node>,
-  podCounts: ReadonlyMap<string, number>,
+  podsOn: ReadonlyMap<string, readonly Pod[]>,
 ): Decision {
   const reasons = new Map<string, number>();
   let best: { name: string; count: number } | undefined;
@@ -25,10 +26,11 @@ export function chooseNode(
   for (const node of nodes) {
     total++;
     const name = node.metadata?.name ?? "";
-    const reason = whyNot(pod, node);
+    const others = podsOn.get(name) ?? [];
+    const reason = whyNot(pod, node, others);
     if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
     else {
-      const count = podCounts.get(name) ?? 0;
+      const count = others.length;
       if (!best || count < best.count || (count === best.count && name < best.name)) best = { name, count };
     }
   }
@@ -38,14 +40,17 @@ export function chooseNode(
   return { message: `0/${total} nodes are available: ${parts.join(", ")}.` };
 }
 
-function whyNot(pod: Pod, node: Node): string | undefined {
+function whyNot(pod: Pod, node: Node, others: readonly Pod[]): string | undefined {
   if (node.spec?.unschedulable) return "node(s) were unschedulable";
   if (!isNodeReady(node) || isTerminating(node)) {
     return "node(s) had untolerated taint {node.kubernetes.io/not-ready: }";
   }
   const selector = pod.spec?.nodeSelector ?? {};
   const wanted = Object.keys(selector).length > 0;
-  return wanted && !selects(selector, node) ? "node(s) didn't match Pod's node affinity/selector" : undefined;
+  if (wanted && !selects(selector, node)) return "node(s) didn't match Pod's node affinity/selector";
+  return conflictsWith(pod, others)
+    ? "node(s) didn't have free ports for the requested pod ports"
+    : undefined;
 }
 
 function isPending(pod: Pod): boolean {
@@ -58,13 +63,16 @@ export function startScheduler(context: Context): Controller {
   const assumed = new Map<string, string>();
   const queue = newQueue(context, "scheduler", reconcile);
 
-  function podCounts(): Map<string, number> {
-    const counts = new Map<string, number>();
+  function podsOn(): Map<string, Pod[]> {
+    const pods = new Map<string, Pod[]>();
     for (const pod of caches.pods.items()) {
       const node = pod.spec?.nodeName || assumed.get(pod.metadata?.uid ?? "");
-      if (node !== undefined && !isFinished(pod)) counts.set(node, (counts.get(node) ?? 0) + 1);
+      if (node === undefined || isFinished(pod)) continue;
+      const others = pods.get(node);
+      if (others) others.push(pod);
+      else pods.set(node, [pod]);
     }
-    return counts;
+    return pods;
   }
 
   async function bind(pod: Pod, nodeName: string): Promise<void> {
@@ -91,7 +99,7 @@ export function startScheduler(context: Context): Controller {
   async function reconcile(key: string): Promise<void> {
     const pod = caches.pods.get(key);
     if (!pod || !isPending(pod) || assumed.has(pod.metadata?.uid ?? "")) return;
-    const decision = chooseNode(pod, caches.nodes.items(), podCounts());
+    const decision = chooseNode(pod, caches.nodes.items(), podsOn());
     await unlessGone("node" in decision ? bind(pod, decision.node) : reject(pod, decision.message));
   }
 
@@ -102,6 +110,8 @@ export function startScheduler(context: Context): Controller {
   caches.pods.subscribe(({ now, before }) => {
     if (!now || now.spec?.nodeName) assumed.delete((now ?? before)?.metadata?.uid ?? "");
     if (now && isPending(now)) queue.add(keyOf(now));
+    // Others may have waited for its ports.
+    if (before && (!now || isFinished(now)) && !isFinished(before) && hasHostPorts(before)) retryPending();
   });
   caches.nodes.subscribe(({ now, before }) => {
     if (!now || !before || schedulingView(now) !== schedulingView(before)) retryPending();

@@ -43,9 +43,10 @@ export class Addresses {
     return this.nodeIp6 !== NO_HANDLE;
   }
 
+  /** Whether the node has the address; loopback's as well, which nothing but the node's own packets can have. */
   isOwn(ip: number): boolean {
     if (isIpv6Handle(ip)) return this.is(ip, AddressClass.own);
-    return ip === this.nodeIp || ip === this.bridgeIp || ip === this.overlayIp;
+    return ip === this.nodeIp || ip === this.bridgeIp || ip === this.overlayIp || ip >>> 24 === 127;
   }
 
   /** Whether it is the machine's at the other end of the host TAP. */

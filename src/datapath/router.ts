@@ -1,4 +1,5 @@
 /** Where a packet goes, and whether it may have come the way it came. */
+import { isLoopbackIpv4 } from "../wire/index.js";
 import type { Addresses } from "./addresses.js";
 import { isIpv6Handle } from "./ipv6/address-book.js";
 import type { Route6, RouteTable6 } from "./ipv6/routes.js";
@@ -43,7 +44,8 @@ export class Router {
   admitOwn({ src, dst, isIpv6 }: Packet): number {
     const { addresses } = this;
     if (!isIpv6 && (isIpv6Handle(src) || isIpv6Handle(dst))) return Verdict.martian;
-    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst)) return Verdict.martian;
+    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst) && !isLoopbackIpv4(dst)) return Verdict.martian;
+    if (isLoopbackIpv4(src) && !isLoopbackIpv4(dst)) return Verdict.martian;
     return addresses.isOwn(src) ? CONTINUE : Verdict.spoofedIp;
   }
 

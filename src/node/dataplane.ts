@@ -18,6 +18,7 @@ import { parseIpv4, parseIpv6, parseMac } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
 import { LoopLag, type LoopLagReport } from "./loopLag.js";
+import { HostPorts } from "./pods/hostPorts.js";
 import { type PodAttacher, podMac, type SandboxRecord } from "./pods/sandbox.js";
 import { CONNTRACK_TIMEOUTS } from "./proxy/options.js";
 
@@ -45,6 +46,8 @@ export interface DataplaneOptions {
   readonly trace: TraceSink;
   /** Of a node with IPv6. */
   readonly addressBook?: AddressBook;
+  /** Other host ports lead to pods than before. */
+  readonly onHostPorts?: () => void;
   readonly log: (level: "info" | "warn", message: string) => void;
 }
 
@@ -75,6 +78,7 @@ export class Dataplane implements FrameSink, PodAttacher {
   readonly io: PacketIo;
   readonly overlayPort: number;
   readonly nodenetPort: number;
+  readonly hostPorts: HostPorts;
   readonly #options: DataplaneOptions;
   readonly #mtuBytes: number;
   readonly #pods = new Map<string, PodPort>();
@@ -94,6 +98,9 @@ export class Dataplane implements FrameSink, PodAttacher {
       onPortError: (port, error) => this.#portGone(port, error.message),
       niceness: NICENESS,
     });
+    this.hostPorts = new HostPorts(options.services, addresses.podSubnet, {
+      deleteByOriginalDst: (...tuple) => this.datapath.conntrack.deleteByOriginalDst(...tuple),
+    });
     this.datapath = new Datapath({
       name: config.name,
       addresses,
@@ -101,7 +108,7 @@ export class Dataplane implements FrameSink, PodAttacher {
       scratchStart: this.io.scratchStart,
       scratchEnd: this.io.scratchEnd,
       sink: this,
-      services: options.services,
+      services: this.hostPorts,
       policies: options.policies,
       trace: options.trace,
       addressBook: options.addressBook,
@@ -168,12 +175,17 @@ export class Dataplane implements FrameSink, PodAttacher {
       ip6,
       mac: parseMac(sandbox.mac) ?? new Uint8Array(6),
     });
+    this.#leadHostPorts(sandbox, name);
   }
 
   detach(sandbox: SandboxRecord): void {
     const pod = this.#pods.get(sandbox.uid);
     if (!pod) return;
     this.#pods.delete(sandbox.uid);
+    if (sandbox.hostPorts) {
+      this.hostPorts.delete(sandbox.uid);
+      this.#options.onHostPorts?.();
+    }
     this.#names.delete(pod.port);
     this.#options.policies?.assign(sandbox.uid, 0);
     this.datapath.removePort(pod.port);
@@ -184,6 +196,12 @@ export class Dataplane implements FrameSink, PodAttacher {
   /** How late the event loop was in the last minute: what a packet may have waited for JavaScript. */
   eventLoopLag(): LoopLagReport {
     return this.#lag.report();
+  }
+
+  #leadHostPorts({ uid, ip, hostPorts }: SandboxRecord, target: string): void {
+    if (!hostPorts) return;
+    this.hostPorts.put(uid, target, ip, hostPorts);
+    this.#options.onHostPorts?.();
   }
 
   /** Counters of each port by its name. */

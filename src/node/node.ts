@@ -33,6 +33,7 @@ import type { NodeConfig } from "./config.js";
 import { ConntrackFile } from "./conntrackFile.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
+import { LoopbackPorts } from "./loopbackPorts.js";
 import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
 import { connectFrom } from "./nodeSockets.js";
 import { OwnedJournal } from "./owned.js";
@@ -217,6 +218,11 @@ class NodeProcess implements RunningNode {
       addressBook: this.#addressBook,
       log: this.#log,
     });
+    const loopback = new LoopbackPorts(
+      nodeNetnsName(this.#config.lab, this.#config.name),
+      () => this.#dataplane?.hostPorts.onLoopback() ?? [],
+      (error) => this.#log("warn", `host ports of loopback: ${error.message}`),
+    );
     this.#dataplane = new Dataplane({
       config: this.#config,
       addresses,
@@ -228,6 +234,7 @@ class NodeProcess implements RunningNode {
       policies: this.#policies,
       trace: this.#trace,
       ...(addresses.ipv6 && { addressBook: this.#addressBook }),
+      onHostPorts: () => loopback.sync(),
       log: this.#log,
     });
     this.#parts.datapath = this.#dataplane.datapath;

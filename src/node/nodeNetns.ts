@@ -7,6 +7,7 @@
 import type { NodeAddresses, NodeAddresses6 } from "../datapath/index.js";
 import { formatIpv4, formatIpv6, formatIpv6Prefix, formatPrefix } from "../wire/index.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
+import { LOOPBACK_COMMANDS } from "./loopbackPorts.js";
 import { netnsExists, type OwnedJournal } from "./owned.js";
 import { IPV6_STATIC } from "./pods/sandbox.js";
 import { ipBatch, run } from "./run.js";
@@ -20,22 +21,23 @@ export interface NodeNetnsOptions {
 }
 
 /**
- * For all interfaces that are made from now on: packets of our own addresses come back to us by the device, and the
- * way out need not be the way in. Where IPv6 is not carried, its discovery would only be noise; where it is, addresses
+ * For all interfaces that are made from now on: packets of our own addresses, loopback's too, come back to us by
+ * the device, and the way out need not be the way in. Where IPv6 is not carried, its discovery would only be noise; where it is, addresses
  * are configured and nobody else can have them.
  */
 const sysctls = (
   hasIpv6: boolean,
 ) => `cd /proc/sys/net && echo 0 >ipv4/conf/all/rp_filter && echo 0 >ipv4/conf/default/rp_filter &&
-echo 1 >ipv4/conf/default/accept_local && ${hasIpv6 ? IPV6_STATIC : "{ [ ! -e ipv6 ] || echo 1 >ipv6/conf/all/disable_ipv6; }"}`;
+echo 1 >ipv4/conf/default/accept_local && echo 1 >ipv4/conf/default/route_localnet && ${hasIpv6 ? IPV6_STATIC : "{ [ ! -e ipv6 ] || echo 1 >ipv6/conf/all/disable_ipv6; }"}`;
 
 /**
  * Only what has come in by the device, or is loopback's, is local. What the node sends to its own addresses goes out by
  * the device like everything else.
  */
 const RULES = [
-  "rule add pref 1 iif eth0 lookup local",
-  "rule add pref 2 to 127.0.0.0/8 lookup local",
+  "rule add pref 10 iif eth0 lookup local",
+  ...LOOPBACK_COMMANDS,
+  "rule add pref 30 to 127.0.0.0/8 lookup local",
   "rule del pref 0",
 ];
 const RULES6 = ["pref 1 iif eth0 lookup local", "pref 2 to ::1 lookup local"];
@@ -87,12 +89,13 @@ export async function configureNodeNetns(options: NodeNetnsOptions, isNew: boole
     [
       `link set dev lo up`,
       `link set dev eth0 mtu ${NODE_NETWORK_MTU} up`,
-      ...(isNew ? RULES : await removals(netns, [node, bridge, overlay, ...(ipv6?.addresses ?? [])])),
+      ...(isNew ? [] : await removals(netns, [node, bridge, overlay, ...(ipv6?.addresses ?? [])])),
       ...[node, bridge, overlay].map((ip) => `addr replace ${ip}/32 dev eth0`),
       `route replace default dev eth0 src ${node}`,
       `route replace ${formatPrefix(podNetwork)} dev eth0 src ${overlay} mtu ${podMtuBytes}`,
       `route replace ${formatPrefix(podSubnet)} dev eth0 src ${bridge} mtu ${podMtuBytes}`,
       ...(ipv6?.commands ?? []),
+      ...(isNew ? RULES : []),
       `link set dev eth0 alias ${alias}`,
     ],
     netns,

@@ -1,5 +1,5 @@
 /** Packets that a node sends in answer to one it was given: echo replies, ICMP errors, TCP resets. */
-import { IPV4_BROADCAST, isMulticastIpv4, isUnicastHostIpv4 } from "./address.js";
+import { IPV4_BROADCAST, isLoopbackIpv4, isMulticastIpv4, isUnicastHostIpv4 } from "./address.js";
 import { copyBytes, getU16, setU16, setU32 } from "./bytes.js";
 import { checksum, patchChecksum16 } from "./checksum.js";
 import { ICMP_CHECKSUM, ICMP_EMBEDDED, ICMP_TYPE, IcmpType, isIcmpError, writeIcmp } from "./icmpv4.js";
@@ -42,8 +42,8 @@ export function turnIntoEchoReply(bytes: Uint8Array, view: PacketView, ttl: numb
 
 /**
  * Whether a packet may be answered with an ICMP error (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7): never an ICMP error, a
- * non-first fragment, a packet to broadcast or multicast, or one whose source is not a single host. Link-layer and
- * directed broadcasts are for the caller to find.
+ * non-first fragment, a packet to broadcast or multicast, or one whose source is not a single host; loopback is the node
+ * itself (Linux icmp_send answers it). Link-layer and directed broadcasts are for the caller to find.
  */
 export function mayAnswerWithError(view: PacketView): boolean {
   return (
@@ -51,7 +51,7 @@ export function mayAnswerWithError(view: PacketView): boolean {
     !(view.protocol === ip.IpProtocol.icmp && isIcmpError(view.icmpType)) &&
     view.dst !== IPV4_BROADCAST &&
     !isMulticastIpv4(view.dst) &&
-    isUnicastHostIpv4(view.src)
+    (isUnicastHostIpv4(view.src) || isLoopbackIpv4(view.src))
   );
 }
 

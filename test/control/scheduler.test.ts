@@ -21,23 +21,39 @@ const ON_SSD: Pod = { spec: { containers: [], nodeSelector: { disk: "ssd" } } };
 describe("the choice of a node", () => {
   it("falls on the fewest pods, then on the first name", () => {
     const nodes = [node("c"), node("b"), node("a")];
-    expect(
-      chooseNode(
-        ANY,
-        nodes,
-        new Map([
-          ["a", 1],
-          ["b", 0],
-          ["c", 0],
-        ]),
-      ),
-    ).toEqual({ node: "b" });
+    expect(chooseNode(ANY, nodes, new Map([["a", [ANY]]]))).toEqual({ node: "b" });
     expect(chooseNode(ANY, nodes, new Map())).toEqual({ node: "a" });
   });
 
   it("follows the node selector", () => {
     const nodes = [node("a"), node("b", { labels: { disk: "ssd" } })];
-    expect(chooseNode(ON_SSD, nodes, new Map([["b", 9]]))).toEqual({ node: "b" });
+    expect(chooseNode(ON_SSD, nodes, new Map([["b", Array(9).fill(ANY)]]))).toEqual({ node: "b" });
+  });
+
+  const wanting = (port: object): Pod => ({
+    spec: { containers: [{ name: "c", ports: [{ containerPort: 8080, ...port }] }] },
+  });
+
+  it.each([
+    ["another port", { hostPort: 81 }, undefined],
+    ["the same port", { hostPort: 80 }, "taken"],
+    ["the same port of another protocol", { hostPort: 80, protocol: "UDP" }, undefined],
+    ["the same port of one address, when all are taken", { hostPort: 80, hostIP: "10.0.0.1" }, "taken"],
+    ["only a container port", { containerPort: 80 }, undefined],
+  ])("looks for a node where host ports are free: %s", (_name, port, outcome) => {
+    const decision = chooseNode(wanting(port), [node("a")], new Map([["a", [wanting({ hostPort: 80 })]]]));
+    const message = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    expect(decision).toEqual(outcome === undefined ? { node: "a" } : { message });
+  });
+
+  it("finds host ports of two addresses free of each other", () => {
+    const taken = new Map([["a", [wanting({ hostPort: 80, hostIP: "10.0.0.1" })]]]);
+    expect(chooseNode(wanting({ hostPort: 80, hostIP: "10.0.0.2" }), [node("a")], taken)).toEqual({
+      node: "a",
+    });
+    expect(chooseNode(wanting({ hostPort: 80, hostIP: "0.0.0.0" }), [node("a")], taken)).toHaveProperty(
+      "message",
+    );
   });
 
   it("says in Kubernetes' words why there is none", () => {
@@ -52,6 +68,20 @@ describe("the choice of a node", () => {
 });
 
 describe("the scheduler", () => {
+  it("lets a pod wait until its host port is free", async () => {
+    const cluster = await Cluster.start({ nodes: ["n1"] });
+    const containers = [{ name: "c", image: "i", ports: [{ containerPort: 80, hostPort: 80 }] }];
+    const read = (name: string) => cluster.client.get<Pod>("pods", "default", name);
+    await cluster.client.create("pods", pod("first", {}, { containers }));
+    await eventually(async () => expect((await read("first")).spec?.nodeName).toBe("n1"));
+    await cluster.client.create("pods", pod("second", {}, { containers }));
+    await eventually(async () =>
+      expect((await read("second")).status?.conditions?.[0]?.message).toMatch(/didn't have free ports/),
+    );
+    await cluster.client.delete("pods", "default", "first", { gracePeriodSeconds: 0 });
+    await eventually(async () => expect((await read("second")).spec?.nodeName).toBe("n1"));
+  });
+
   it("spreads pods evenly and says so", async () => {
     const cluster = await Cluster.start();
     await cluster.client.create("replicationcontrollers", replicationController("web", 7));

@@ -162,11 +162,12 @@ export class Cluster {
   addNodeStack(number: number): Station {
     const node = this.node(number);
     const { name, nodeIp, bridgeIp, overlayIp, podSubnet } = node.config;
-    const stack = new Station(name, nodeIp, this.clock, [bridgeIp, overlayIp]);
+    const stack = new Station(name, nodeIp, this.clock, [bridgeIp, overlayIp, "127.0.0.1"]);
     const card = bareCard(stack, (packet) => node.receive(NODE_PORT, packet));
     stack.routes.push(
       { prefix: podSubnet, via: card, src: bridgeIp },
       { prefix: POD_NETWORK, via: card, src: overlayIp },
+      { prefix: "127.0.0.0/8", via: card, src: "127.0.0.1" },
       { prefix: "0.0.0.0/0", via: card },
     );
     node.addPort({

@@ -11,9 +11,12 @@ import {
   HEADROOM_BYTES,
   type NodeAddresses,
   PortKind,
+  type ServiceDecision,
+  type ServiceQuery,
   type TraceSink,
   VNET_HDR_BYTES,
 } from "../../src/datapath/index.js";
+import { HostPorts } from "../../src/node/pods/hostPorts.js";
 import { NetworkPolicies } from "../../src/policy/index.js";
 import { Proxier, type ProxierOptions } from "../../src/proxy/index.js";
 import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
@@ -64,6 +67,7 @@ export class SimNode implements FrameSink {
   datapath: Datapath;
   proxier: Proxier;
   policies: NetworkPolicies;
+  readonly hostPorts: HostPorts;
   /** Its process has ended: nothing that comes in is heard. */
   isDown = false;
   readonly ports = new Map<number, PortInfo>();
@@ -93,6 +97,12 @@ export class SimNode implements FrameSink {
     this.proxier = this.#newProxier();
     this.policies = this.#newPolicies();
     this.policies.onSynced();
+    const services = {
+      resolve: (...question: [ServiceQuery, ServiceDecision]) => this.proxier.resolve(...question),
+    };
+    this.hostPorts = new HostPorts(services, prefix(config.podSubnet), {
+      deleteByOriginalDst: (...tuple) => this.datapath.conntrack.deleteByOriginalDst(...tuple),
+    });
     this.datapath = this.#newDatapath();
   }
 
@@ -148,7 +158,7 @@ export class SimNode implements FrameSink {
       scratchStart: ARENA_BYTES / 2,
       scratchEnd: ARENA_BYTES,
       sink: this,
-      services: this.proxier,
+      services: this.hostPorts,
       policies: this.policies,
       trace,
       random,

@@ -1,4 +1,5 @@
 /** Pods: defaults, validation, and what of a pod may change. */
+import { isIP } from "node:net";
 import { dnsLabel, dnsSubdomain } from "../names.js";
 import type { Pod, PodSpec } from "../objects.js";
 import { POD } from "../schemas/pod.js";
@@ -7,7 +8,7 @@ import { defaultContainer, nonNegative, oneOf, validateContainer } from "./conta
 import type { KindRules } from "./kind.js";
 import { validateLabels } from "./meta.js";
 
-const { required, invalid, forbidden } = fieldError;
+const { required, invalid, duplicate, forbidden } = fieldError;
 const RESTART_POLICIES = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 
@@ -15,12 +16,20 @@ const DNS_POLICIES = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "Non
 export function defaultPodSpec(spec: PodSpec): void {
   for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])])
     defaultContainer(container);
+  if (spec.hostNetwork) defaultHostPorts(spec);
   spec.restartPolicy ??= "Always";
   spec.terminationGracePeriodSeconds ??= 30;
   spec.dnsPolicy ??= "ClusterFirst";
   spec.securityContext ??= {};
   spec.schedulerName ??= "default-scheduler";
   spec.enableServiceLinks ??= true;
+}
+
+/** In the node's network a container's ports are the node's (defaults.go, defaultHostNetworkPorts). */
+function defaultHostPorts(spec: PodSpec): void {
+  for (const { ports = [] } of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+    for (const port of ports) port.hostPort ||= port.containerPort;
+  }
 }
 
 export function validatePodSpec(spec: PodSpec | undefined, at: string): FieldError[] {
@@ -33,6 +42,7 @@ export function validatePodSpec(spec: PodSpec | undefined, at: string): FieldErr
     ...(spec.initContainers ?? []).flatMap((one, index) =>
       validateContainer(one, `${at}.initContainers[${index}]`, names),
     ),
+    ...validateHostPorts(spec, `${at}.containers`),
     ...oneOf(`${at}.restartPolicy`, spec.restartPolicy, RESTART_POLICIES),
     ...oneOf(`${at}.dnsPolicy`, spec.dnsPolicy, DNS_POLICIES),
     ...nonNegative(`${at}.terminationGracePeriodSeconds`, spec.terminationGracePeriodSeconds),
@@ -41,6 +51,36 @@ export function validatePodSpec(spec: PodSpec | undefined, at: string): FieldErr
     ...named(`${at}.hostname`, spec.hostname, dnsLabel),
     ...named(`${at}.subdomain`, spec.subdomain, dnsLabel),
   ];
+}
+
+/** Host ports that two containers want, or that are not the node's in its network (validation.go). */
+function validateHostPorts({ containers = [], hostNetwork }: PodSpec, at: string): FieldError[] {
+  const seen = new Set<string>();
+  return containers.flatMap(({ ports = [] }, index) =>
+    ports.flatMap(({ hostPort, hostIP = "", containerPort, protocol }, portIndex) => {
+      const where = `${at}[${index}].ports[${portIndex}]`;
+      const why = "must match `hostPort` when `hostNetwork` is true";
+      const errors = [
+        ...(hostNetwork && hostPort !== containerPort
+          ? [invalid(`${where}.containerPort`, containerPort, why)]
+          : []),
+        ...(hostIP && !isIP(hostIP)
+          ? [
+              invalid(
+                `${where}.hostIP`,
+                hostIP,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+              ),
+            ]
+          : []),
+      ];
+      if (!hostPort) return errors;
+      const key = `${protocol}/${hostIP}/${hostPort}`;
+      if (seen.has(key)) errors.push(duplicate(`${where}.hostPort`, key));
+      seen.add(key);
+      return errors;
+    }),
+  );
 }
 
 function named(field: string, value: string | undefined, rule: (value: string) => string[]): FieldError[] {

@@ -13,6 +13,7 @@ import {
 } from "../../kube/index.js";
 import type { ImageTable } from "../images/index.js";
 import type { Connector } from "./actions.js";
+import { hostPortsOf } from "./hostPorts.js";
 import type { PodIpam } from "./ipam.js";
 import { type PodDns, writePodFiles } from "./podFiles.js";
 import { StatusReporter } from "./reporter.js";
@@ -213,7 +214,9 @@ export class Kubelet {
     const name = pod.metadata?.name ?? "";
     const { hostIp, hostIp6, ipam } = this.#options;
     const ip6 = ip && ipam.second(ip);
+    const hostPorts = hostPortsOf(pod);
     return {
+      ...(hostPorts.length > 0 ? { hostPorts } : {}),
       uid,
       namespace,
       name,

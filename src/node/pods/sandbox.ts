@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { netnsExists, type OwnedJournal, removeOwned, unnameNetns } from "../owned.js";
 import { ipBatch, run } from "../run.js";
+import type { HostPort } from "./hostPorts.js";
 import { killHostProcesses, nameNodeNetns } from "./hostSandbox.js";
 
 export interface SandboxRecord {
@@ -20,6 +21,7 @@ export interface SandboxRecord {
   readonly mac: string;
   /** Whether the pod has its node's network, not one of its own. */
   readonly hostNetwork?: boolean;
+  readonly hostPorts?: readonly HostPort[];
 }
 
 /** What attaches a TAP in a namespace to the datapath; the node process supplies it. */
