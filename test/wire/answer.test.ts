@@ -121,7 +121,7 @@ describe("an ICMP error", () => {
     expect(may({ dst: IPV4_BROADCAST })).toBe(false);
     expect(may({ dst: 0xe0000001 })).toBe(false);
     expect(may({ src: 0 })).toBe(false);
-    expect(may({ src: 0x7f000001 })).toBe(false);
+    expect(may({ src: 0x7f000001 })).toBe(true);
     expect(may({ src: 0xe0000001 })).toBe(false);
     const bytes = poisoned(200);
     const later = { ...fields, payload: hex("0102030405060708") };
