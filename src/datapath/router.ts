@@ -44,7 +44,8 @@ export class Router {
   admitOwn({ src, dst, isIpv6 }: Packet): number {
     const { addresses } = this;
     if (!isIpv6 && (isIpv6Handle(src) || isIpv6Handle(dst))) return Verdict.martian;
-    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst) && !isLoopbackIpv4(dst)) return Verdict.martian;
+    if (!addresses.isUnicastHost(dst) && !addresses.isGroup(dst) && !isLoopbackIpv4(dst))
+      return Verdict.martian;
     if (isLoopbackIpv4(src) && !isLoopbackIpv4(dst)) return Verdict.martian;
     return addresses.isOwn(src) ? CONTINUE : Verdict.spoofedIp;
   }

@@ -21,9 +21,9 @@ export interface NodeNetnsOptions {
 }
 
 /**
- * For all interfaces that are made from now on: packets of our own addresses, loopback's too, come back to us by
- * the device, and the way out need not be the way in. Where IPv6 is not carried, its discovery would only be noise; where it is, addresses
- * are configured and nobody else can have them.
+ * For all interfaces that are made from now on: packets of our own addresses, loopback's too, come back to us by the
+ * device, and the way out need not be the way in. Where IPv6 is not carried, its discovery would only be noise; where it
+ * is, addresses are configured and nobody else can have them.
  */
 const sysctls = (
   hasIpv6: boolean,

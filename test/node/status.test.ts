@@ -8,7 +8,8 @@ const at = (seconds: number): number => T0 + seconds * 1000;
 const iso = (seconds: number): string => new Date(at(seconds)).toISOString().replace(".000Z", "Z");
 
 function view(name: string, state: ContainerView["state"], more: Partial<ContainerView> = {}): ContainerView {
-  return { spec: { name, image: "i" } as Container, state, restartCount: 0, ready: false, ...more };
+  const started = state.type === "running";
+  return { spec: { name, image: "i" } as Container, state, restartCount: 0, ready: false, started, ...more };
 }
 
 const waiting = { type: "waiting", reason: "ContainerCreating" } as const;

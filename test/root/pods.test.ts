@@ -1,128 +1,26 @@
 /** One pod's worker over real namespaces, TAPs and processes: restarts, probes, graceful end, a later process. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Container, ContainerStatus, Pod, PodStatus } from "../../src/kube/index.js";
+import type { Container, PodStatus } from "../../src/kube/index.js";
 import { netnsExists, processStartTime } from "../../src/node/owned.js";
-import { podMac, type SandboxRecord, type SandboxStore } from "../../src/node/pods/sandbox.js";
-import { PodWorker } from "../../src/node/pods/worker.js";
 import { eventually } from "./lab.js";
-import { NETWORK, PodLab, within } from "./pod-lab.js";
+import { PodLab, within } from "./pod-lab.js";
+import { endPods, isReady, main, shell, TestPod } from "./test-pod.js";
 
 let lab: PodLab;
-let echo: readonly string[];
-let count = 2;
-const pods: TestPod[] = [];
 beforeAll(() => {
   lab = new PodLab();
-  echo = lab.echoProgram();
 });
 afterAll(async () => {
-  // A test that failed left its pod alive.
-  await Promise.all(pods.map((pod) => pod.worker.stop(0)));
+  await endPods();
   await lab.close();
 });
-
-/** A command of a shell; `$$$$` is what Kubernetes makes the shell's `$$` of. */
-const shell = (script: string, more: Partial<Container> = {}): Container =>
-  ({ name: "main", image: "sh", command: ["sh", "-c", script], ...more }) as Container;
-
-/** A pod with its worker and all that the worker told. */
-class TestPod {
-  readonly statuses: PodStatus[] = [];
-  readonly events: string[] = [];
-  worker: PodWorker;
-  #waiting: (() => void)[] = [];
-
-  constructor(
-    readonly pod: Pod,
-    readonly record: SandboxRecord,
-    readonly sandboxes: SandboxStore,
-  ) {
-    this.worker = this.#newWorker(pod);
-  }
-
-  static async create(containers: Container[], spec: object = {}): Promise<TestPod> {
-    const ip = `172.16.53.${count++}`;
-    const name = `web-${count}`;
-    const record = {
-      uid: `uid-${name}`,
-      namespace: "default",
-      name,
-      netns: lab.netnsName(),
-      ip,
-      mac: podMac(ip),
-    };
-    const metadata = { name, namespace: "default", uid: record.uid };
-    const sandboxes = lab.sandboxes();
-    await sandboxes.create(record, NETWORK);
-    const pod = new TestPod({ metadata, spec: { containers, ...spec } } as Pod, record, sandboxes);
-    pods.push(pod);
-    return pod;
-  }
-
-  #newWorker(pod: Pod): PodWorker {
-    const images = {
-      sh: { command: ["sh"] },
-      echo: { command: echo, env: { PODWIRE_PORTS: "8080/TCP", PATH: "/image" } },
-    };
-    return new PodWorker(
-      {
-        nodeName: "node-1",
-        hostIp: "10.0.0.11",
-        images,
-        sandboxes: this.sandboxes,
-        services: () => [],
-        connect: (host, port) => connect({ host, port }),
-        report: (_pod, status) => {
-          this.statuses.push(status);
-          for (const wake of this.#waiting.splice(0)) wake();
-        },
-        event: (_pod, type, reason, message) => this.events.push(`${type} ${reason}: ${message}`),
-      },
-      pod,
-      this.record,
-    );
-  }
-
-  /** What the next node process makes of the pod, from the disk and from what the API last heard. */
-  restartNode(): void {
-    this.worker.release();
-    this.worker = this.#newWorker({ ...this.pod, status: this.statuses.at(-1) });
-    this.statuses.length = 0;
-    this.events.length = 0;
-  }
-
-  async until(holds: (status: PodStatus) => boolean): Promise<PodStatus> {
-    for (let next = 0; ; next++) {
-      while (next >= this.statuses.length) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-      const status = this.statuses[next] as PodStatus;
-      if (holds(status)) return status;
-    }
-  }
-
-  log(container = "main"): string {
-    return readFileSync(join(this.worker.containerDir(container), "log"), "utf8");
-  }
-
-  logged(text: string): Promise<string> {
-    return eventually(
-      `${text} in the log`,
-      async () => this.log(),
-      (log) => log.includes(text),
-    );
-  }
-}
-
-const main = (status: PodStatus): ContainerStatus => status.containerStatuses?.[0] as ContainerStatus;
-const isReady = (status: PodStatus): boolean =>
-  status.conditions?.some(({ type, status: holds }) => type === "Ready" && holds === "True") ?? false;
 
 describe("a pod", () => {
   it("becomes ready, answers, and is gone after a graceful stop", async () => {
     const env = [{ name: "GREETING", value: "hello" }];
-    const pod = await TestPod.create([{ name: "main", image: "echo", env } as Container]);
+    const pod = await TestPod.create(lab, [{ name: "main", image: "echo", env } as Container]);
     await pod.worker.start();
     expect(pod.statuses.map(({ phase }) => phase)).toEqual(["Pending", "Running"]);
     expect(isReady(await pod.until(isReady))).toBe(true);
@@ -143,7 +41,7 @@ describe("a pod", () => {
     await pod.worker.stop(20_000);
     expect(netnsExists(pod.record.netns)).toBe(false);
     expect(existsSync(pod.sandboxes.podDir(pod.record.uid))).toBe(false);
-    expect(pod.statuses).toHaveLength(2);
+    expect(isReady(pod.statuses.at(-1) as PodStatus)).toBe(false);
   });
 
   it("has its arguments expanded, with its own environment only", async () => {
@@ -154,7 +52,7 @@ describe("a pod", () => {
       args: ["-c", "echo '$(WHO) $(PATH) $$(WHO)'"],
       env,
     } as Container;
-    const pod = await TestPod.create([container], { restartPolicy: "Never" });
+    const pod = await TestPod.create(lab, [container], { restartPolicy: "Never" });
     await pod.worker.start();
     await pod.until(({ phase }) => phase === "Succeeded");
     expect(pod.log()).toBe("world $(PATH) $(WHO)\n");
@@ -168,7 +66,7 @@ describe("a pod", () => {
   ])(
     "with restart policy %s whose command ends at once with %i has %s",
     async (restartPolicy, exitCode, phase) => {
-      const pod = await TestPod.create([shell(`exit ${exitCode}`)], { restartPolicy });
+      const pod = await TestPod.create(lab, [shell(`exit ${exitCode}`)], { restartPolicy });
       await pod.worker.start();
       const status = await pod.until((one) => one.phase === phase);
       expect(main(status)).toMatchObject({
@@ -183,7 +81,7 @@ describe("a pod", () => {
   );
 
   it("is restarted at once the first time, then with back-off", async () => {
-    const pod = await TestPod.create([shell("echo run; exit 3")]);
+    const pod = await TestPod.create(lab, [shell("echo run; exit 3")]);
     await pod.worker.start();
     const status = await pod.until((one) => main(one).state?.waiting?.reason === "CrashLoopBackOff");
     expect(status.phase).toBe("Running");
@@ -205,6 +103,7 @@ describe("a pod", () => {
 
   it("whose command does not exist says so in its status and its log", async () => {
     const pod = await TestPod.create(
+      lab,
       [{ name: "main", image: "sh", command: ["no-such-program"] } as Container],
       {
         restartPolicy: "Never",
@@ -218,7 +117,7 @@ describe("a pod", () => {
   });
 
   it("of an unknown image waits, and the containers beside it run", async () => {
-    const pod = await TestPod.create([
+    const pod = await TestPod.create(lab, [
       { name: "main", image: "nginx" } as Container,
       shell("sleep 300", { name: "side" }),
     ]);
@@ -235,7 +134,7 @@ describe("probes of a pod", () => {
   it("make it ready and unready again, and tell why", async () => {
     const flag = join(lab.dir, "ready");
     const readinessProbe = { exec: { command: ["cat", flag] }, periodSeconds: 0.05, failureThreshold: 1 };
-    const pod = await TestPod.create([shell("sleep 300", { readinessProbe })]);
+    const pod = await TestPod.create(lab, [shell("sleep 300", { readinessProbe })]);
     await pod.worker.start();
     await eventually(
       "an event",
@@ -260,7 +159,7 @@ describe("probes of a pod", () => {
 
   it("of liveness end it, and it is started again", async () => {
     const livenessProbe = { exec: { command: ["false"] }, periodSeconds: 0.05, failureThreshold: 2 };
-    const pod = await TestPod.create([shell("sleep 300", { livenessProbe })]);
+    const pod = await TestPod.create(lab, [shell("sleep 300", { livenessProbe })]);
     await pod.worker.start();
     const status = await pod.until((one) => main(one).restartCount === 1);
     expect(main(status).lastState?.terminated).toMatchObject({ exitCode: 137, signal: 9 });
@@ -275,7 +174,7 @@ describe("probes of a pod", () => {
 describe("the end of a pod", () => {
   it("lets it finish its work within the grace period", async () => {
     const done = join(lab.dir, "done");
-    const pod = await TestPod.create([
+    const pod = await TestPod.create(lab, [
       shell(`trap 'sleep 0.3; echo finished >${done}; exit 0' TERM; echo up; while :; do sleep 0.05; done`),
     ]);
     await pod.worker.start();
@@ -286,7 +185,7 @@ describe("the end of a pod", () => {
   });
 
   it("kills what will not listen when the grace period is over", async () => {
-    const pod = await TestPod.create([shell("trap '' TERM; echo $$$$; while :; do sleep 0.05; done")]);
+    const pod = await TestPod.create(lab, [shell("trap '' TERM; echo $$$$; while :; do sleep 0.05; done")]);
     await pod.worker.start();
     const pid = Number(await pod.logged("\n"));
     expect(processStartTime(pid)).toBeDefined();
@@ -296,7 +195,7 @@ describe("the end of a pod", () => {
   });
 
   it("waits for a start in progress, which could slip into the namespace while that is taken down", async () => {
-    const pod = await TestPod.create([shell("sleep 300")]);
+    const pod = await TestPod.create(lab, [shell("sleep 300")]);
     const path = process.env.PATH;
     const slow = `#!/bin/sh\ncase "$*" in *podwire-shim*) sleep 0.5 ;; esac\nPATH=\${PATH#*:} exec ip "$@"\n`;
     writeFileSync(join(lab.dir, "ip"), slow, { mode: 0o755 });
@@ -318,7 +217,7 @@ describe("the end of a pod", () => {
 
   it("leaves no process behind whatever it was doing: starting, ending, being restarted", async () => {
     for (let round = 0; round < 8; round++) {
-      const pod = await TestPod.create([shell("exit 1"), shell("sleep 300", { name: "side" })]);
+      const pod = await TestPod.create(lab, [shell("exit 1"), shell("sleep 300", { name: "side" })]);
       const started = pod.worker.start();
       if (round % 2 === 0) await pod.until((one) => (main(one)?.restartCount ?? 0) >= (round % 4) / 2);
       await pod.worker.stop(round < 4 ? 0 : 20_000);
@@ -337,7 +236,7 @@ describe("the end of a pod", () => {
 describe("a later node process", () => {
   it("takes up a ready pod without a moment of unreadiness", async () => {
     const readinessProbe = { exec: { command: ["true"] }, periodSeconds: 0.05 };
-    const pod = await TestPod.create([
+    const pod = await TestPod.create(lab, [
       shell("sleep 300", { readinessProbe }),
       shell("sleep 300", { name: "side" }),
     ]);
@@ -354,7 +253,7 @@ describe("a later node process", () => {
   });
 
   it("restarts what ended meanwhile, and counts on", async () => {
-    const pod = await TestPod.create([shell("echo $$$$; exec sleep 300")]);
+    const pod = await TestPod.create(lab, [shell("echo $$$$; exec sleep 300")]);
     await pod.worker.start();
     const pid = Number(await pod.logged("\n"));
     pod.worker.release();

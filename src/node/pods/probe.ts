@@ -19,11 +19,11 @@ export class ProbeWorker {
   /** Why the last probe failed; undefined when it did not. */
   #failure: string | undefined;
   #streak = 0;
-  #result: boolean;
+  #result: boolean | undefined;
   #stopped = false;
 
-  /** `initial` is what counts until the first change: false for readiness, true for liveness. */
-  constructor(probe: Probe, target: ActionTarget, initial: boolean, events: ProbeEvents) {
+  /** `initial` is what counts until the first change: false for readiness, true for liveness, nothing for startup. */
+  constructor(probe: Probe, target: ActionTarget, initial: boolean | undefined, events: ProbeEvents) {
     this.#probe = probe;
     this.#result = initial;
     this.#target = target;

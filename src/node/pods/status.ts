@@ -17,6 +17,8 @@ export interface ContainerView {
   readonly lastState?: ContainerStatus["lastState"];
   readonly restartCount: number;
   readonly ready: boolean;
+  /** Whether it has started: it runs, and its startup probe, if it has one, has succeeded. */
+  readonly started: boolean;
 }
 
 export interface PodAddresses {
@@ -62,16 +64,38 @@ function phase(views: readonly ContainerView[], restartPolicy: string): string {
   return restartPolicy === "Never" ? "Failed" : "Running";
 }
 
+export function isSidecar({ restartPolicy }: Container): boolean {
+  return restartPolicy === "Always";
+}
+
+/** Whether what comes after this init container may start. */
+export function isInitialised({ spec, state, started }: ContainerView): boolean {
+  return isSidecar(spec) ? started : state.type === "terminated" && state.exitCode === 0;
+}
+
+/** While init containers work the pod is pending; one that fails for good fails it. */
+function initPhase(inits: readonly ContainerView[], restartPolicy: string): string | undefined {
+  if (inits.every(isInitialised)) return undefined;
+  const failed = inits.some(
+    ({ spec, state }) => !isSidecar(spec) && state.type === "terminated" && state.exitCode !== 0,
+  );
+  return failed && restartPolicy === "Never" ? "Failed" : "Pending";
+}
+
 /** The whole status; `previous` supplies the times of conditions that did not change. */
 export function podStatus(
   pod: Pod,
   views: readonly ContainerView[],
   addresses: PodAddresses,
   nowMs: number,
+  inits: readonly ContainerView[] = [],
 ): PodStatus {
   const previous = pod.status;
-  const now = phase(views, pod.spec?.restartPolicy ?? "Always");
-  const unready = views.filter((view) => !view.ready);
+  const restartPolicy = pod.spec?.restartPolicy ?? "Always";
+  const now = initPhase(inits, restartPolicy) ?? phase(views, restartPolicy);
+  const sidecars = inits.filter(({ spec }) => isSidecar(spec));
+  const unready = [...sidecars, ...views].filter((view) => !view.ready);
+  const incomplete = inits.filter((view) => !isInitialised(view)).map((view) => view.spec.name);
   const ready = unready.length === 0 && now === "Running";
   const names = unready.map((view) => view.spec.name).join(" ");
   const why = FINISHED[now] ?? {
@@ -90,7 +114,10 @@ export function podStatus(
   return {
     phase: now as NonNullable<PodStatus["phase"]>,
     conditions: [
-      condition("Initialized", true),
+      condition("Initialized", incomplete.length === 0, {
+        reason: "ContainersNotInitialized",
+        message: `containers with incomplete status: [${incomplete.join(" ")}]`,
+      }),
       condition("Ready", ready, why),
       condition("ContainersReady", ready, why),
       condition("PodScheduled", true),
@@ -99,6 +126,7 @@ export function podStatus(
     hostIPs: ips(addresses.hostIp, addresses.hostIp6),
     ...(addresses.podIp ? { podIP: addresses.podIp, podIPs: ips(addresses.podIp, addresses.podIp6) } : {}),
     startTime: previous?.startTime ?? time(nowMs),
+    ...(inits.length > 0 ? { initContainerStatuses: inits.map((view) => containerStatus(view)) } : {}),
     containerStatuses: views.map((view) => containerStatus(view)),
     qosClass: "BestEffort",
   };
@@ -114,7 +142,7 @@ function containerStatus(view: ContainerView): ContainerStatus {
     image: view.spec.image ?? "",
     imageID: "",
     ready: view.ready,
-    started: view.state.type === "running",
+    started: view.started,
     restartCount: view.restartCount,
     state: containerState(view),
     lastState: view.lastState ?? {},
