@@ -2,7 +2,7 @@
  * What one node tells and does on request: HTTP on a Unix socket in its directory, mode 0600, for the cluster process
  * and the CLI. The paths of logs are a kubelet's (`/containerLogs/...`).
  */
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { ConntrackFilter, Datapath, Observation } from "../datapath/index.js";
@@ -119,14 +119,20 @@ async function streamLog(
   pod: PodWorker,
   container = pod.pod.spec?.containers?.[0]?.name ?? "",
 ): Promise<void> {
-  if (!pod.pod.spec?.containers?.some((candidate) => candidate.name === container)) {
+  const { initContainers = [], containers = [] } = pod.pod.spec ?? {};
+  if (![...initContainers, ...containers].some((candidate) => candidate.name === container)) {
     throw new HttpError(400, `container ${container} is not valid for pod ${pod.record.name}`);
+  }
+  const previous = url.searchParams.get("previous") === "true";
+  const path = join(pod.containerDir(container), previous ? "log.previous" : "log");
+  if (previous && !existsSync(path)) {
+    const name = pod.record.name;
+    throw new HttpError(400, `previous terminated container "${container}" in pod "${name}" not found`);
   }
   const gone = new AbortController();
   request.on("close", () => gone.abort());
   response.on("close", () => gone.abort());
   const tail = url.searchParams.get("tailLines");
-  const file = url.searchParams.get("previous") === "true" ? "log.previous" : "log";
   response.writeHead(200, { "Content-Type": "text/plain" });
   response.flushHeaders();
   const options = {
@@ -134,7 +140,7 @@ async function streamLog(
     signal: gone.signal,
     ...(tail === null ? {} : { tailLines: Number(tail) }),
   };
-  for await (const block of readLog(join(pod.containerDir(container), file), options)) {
+  for await (const block of readLog(path, options)) {
     if (!response.write(block))
       await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
   }
