@@ -5,6 +5,7 @@ import { golden, lab, problemsOf } from "./files.js";
 const POD =
   "apiVersion: v1\nkind: Pod\nmetadata: { name: p }\nspec:\n  containers:\n    - name: c\n      image: podwire/echo\n";
 const RC = "apiVersion: v1\nkind: ReplicationController\nmetadata: { name: r }\n";
+const POLICY = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: n }\n";
 const SERVICE = "apiVersion: v1\nkind: Service\nmetadata: { name: s }\n";
 
 /** What is wrong, the manifest file. The lines that say so are in manifests.golden.txt. */
@@ -55,6 +56,8 @@ const cases: [what: string, text: string][] = [
   ["a node port without its type", `${SERVICE}spec:\n  ports: [{ port: 80, nodePort: 30001 }]\n`],
   ["two ports without names", `${SERVICE}spec:\n  ports:\n    - { port: 80 }\n    - { port: 81 }\n`],
   ["a port twice", `${SERVICE}spec:\n  ports:\n    - { name: a, port: 80 }\n    - { name: b, port: 80 }\n`],
+  ["a policy of an unknown type", `${POLICY}spec: { podSelector: {}, policyTypes: [ingress] }\n`],
+  ["a rule with a typing error", `${POLICY}spec: { podSelector: {}, ingress: [{ form: [] }] }\n`],
   ["an object twice", `${POD}---\n${POD}`],
   ["a missing namespace", POD.replace("name: p", "name: p, namespace: defualt")],
   ["a cluster IP outside", `${SERVICE}spec: { clusterIP: 10.0.0.1, ports: [{ port: 80 }] }\n`],
