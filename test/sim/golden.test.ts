@@ -223,4 +223,34 @@ describe("golden traces", () => {
       "golden/bridge-without-netfilter.txt",
     );
   });
+
+  it("policy deny", async () => {
+    const cluster = new Cluster({ trace: true });
+    const [web, db, guest] = [
+      cluster.addPod("shop/web", 1, { labels: { app: "web" } }),
+      cluster.addPod("shop/db", 2, { labels: { app: "db" } }),
+      cluster.addPod("guests/visitor", 1),
+    ];
+    serveEcho(db);
+    cluster.expose("shop/db", VIP, [db], WEB);
+    cluster.applyPolicy("shop/default-deny", {});
+    const fromWeb = { from: [{ podSelector: { matchLabels: { app: "web" } } }], ports: [{ port: 8080 }] };
+    cluster.applyPolicy("shop/db", { podSelector: { matchLabels: { app: "db" } }, ingress: [fromWeb] });
+    const open = web.connect(VIP, 80);
+    open.write("before");
+    guest.connect(VIP, 80);
+    cluster.run(100);
+    expect(open.input).toContain("pod=shop/db");
+    cluster.deletePolicy("shop/db");
+    open.write("after");
+    cluster.run(100);
+    expect(open.input.match(/pod=/g)).toHaveLength(1);
+    const headline =
+      "shop/web -> Service 10.254.0.10:80 -> shop/db, which a policy allows to it alone, so guests/visitor is denied; " +
+      "at 0.1 s the policy is deleted, shop/default-deny stays, and the open connection is denied as well";
+    const mistake =
+      "that the client's node denies, or that a policy names Services: ingress is judged on the server's node, by pod and " +
+      "by target port, after DNAT";
+    await expect(story(cluster, headline, mistake)).toMatchFileSnapshot("golden/policy-deny.txt");
+  });
 });
