@@ -179,7 +179,9 @@ describe("random policies", () => {
       cluster.addPod(name, 1 + (i % 3), { labels: labels() }),
     );
     for (const pod of pods) serveEcho(pod);
-    const selector = () => ({ matchLabels: pick([{}, { app: "a" }, { app: "b" }, { tier: "1" }]) });
+    const selector = () => ({
+      matchLabels: pick<Record<string, string>>([{}, { app: "a" }, { app: "b" }, { tier: "1" }]),
+    });
     const peers = (): NetworkPolicyPeer[] =>
       pick([
         [],
