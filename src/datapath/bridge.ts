@@ -22,6 +22,7 @@ import {
 import type { Addresses } from "./addresses.js";
 import { MacTable } from "./mac-table.js";
 import type { Packet } from "./packet.js";
+import type { PolicyGate } from "./policy-gate.js";
 import type { Port, Ports } from "./ports.js";
 import { NO_ROOM, type Scratch } from "./scratch.js";
 import type { FrameSink } from "./types.js";
@@ -39,6 +40,7 @@ export class Bridge {
     private readonly ports: Ports,
     private readonly addresses: Addresses,
     private readonly mac: Uint8Array,
+    private readonly policies: PolicyGate,
   ) {}
 
   addPort(port: Port): void {
@@ -67,10 +69,14 @@ export class Bridge {
     return this.macs.lookup(this.bytes, frame + ETHERNET_DST, nowMs);
   }
 
-  /** Copies a frame to every pod port that it did not come from and whose MTU it fits. */
-  flood(from: Port, frame: number, length: number): number {
+  /**
+   * Copies a frame to every pod port that it did not come from and whose MTU it fits; with the IP packet in it, to those
+   * that network policies let it reach.
+   */
+  flood(from: Port, frame: number, length: number, packet?: Packet): number {
     for (const port of this.ports.pods) {
       if (port === from || length - ETHERNET_HEADER_BYTES > port.mtuBytes) continue;
+      if (packet !== undefined && !this.policies.mayReach(packet, port)) continue;
       this.sink.send(port.id, frame, length, 0);
     }
     return Verdict.flooded;

@@ -89,7 +89,8 @@ export class Datapath {
       ...options.conntrackTcp,
     });
     this.router = new Router(this.addresses, ports, routes, this.routes6);
-    this.bridge = new Bridge(arena, this.scratch, sink, ports, this.addresses, bridgeMac);
+    const policies = new PolicyGate(this.addresses, this.conntrack, options.policies);
+    this.bridge = new Bridge(arena, this.scratch, sink, ports, this.addresses, bridgeMac, policies);
     this.hostLink = new HostLink(arena, this.scratch, sink, ports, this.addresses, counters, hostPortMac);
     this.ingress = new Ingress(
       arena,
@@ -102,7 +103,6 @@ export class Datapath {
     const nat = new Nat(this.addresses, this.conntrack, options.services, random, ipMasq);
     const egress = new Egress(arena, this.scratch, sink, this.hostLink, bridgeMac);
     const fragments = new FragmentCache();
-    const policies = new PolicyGate(this.addresses, this.conntrack, options.policies);
     this.pipeline = new Pipeline(
       this.conntrack,
       fragments,

@@ -75,7 +75,11 @@ export class Ingress {
   /** A frame between pods of this node. */
   private across(packet: Packet, port: Port, length: number): number {
     const to = packet.toGroupMac ? undefined : this.bridge.destination(packet.frame, packet.nowMs);
-    if (to === undefined) return this.bridge.flood(port, packet.frame, length);
+    if (to === undefined) {
+      // IPv6 finds its neighbours by multicast, which policies must not hinder.
+      const isJudged = this.bridgeNetfilter && !packet.isIpv6;
+      return this.bridge.flood(port, packet.frame, length, isJudged ? packet : undefined);
+    }
     if (to === port) return Verdict.otherMac;
     this.router.bridge(packet, to);
     return this.bridgeNetfilter ? this.router.admit(packet, port) : CONTINUE;

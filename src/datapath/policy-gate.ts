@@ -5,6 +5,7 @@
 import type { Addresses } from "./addresses.js";
 import type { Conntrack } from "./conntrack/conntrack.js";
 import type { Packet } from "./packet.js";
+import type { Port } from "./ports.js";
 import { type PolicyDecision, type PolicyQuery, type PolicyResolver, PortKind } from "./types.js";
 import { CONTINUE, Verdict } from "./verdicts.js";
 
@@ -43,7 +44,16 @@ export class PolicyGate {
     return CONTINUE;
   }
 
-  private allowsOriginal({ protocol, inPort, src, dst, newDst, newPorts }: Packet): boolean {
+  /** Whether a frame for several may be copied to a pod: judged for each, for no connection can be entered for it. */
+  mayReach({ protocol, src, ports }: Packet, { ip }: Port): boolean {
+    return !this.policies.active || this.allows(protocol, src, ip, ports & 0xffff);
+  }
+
+  private allowsOriginal(packet: Packet): boolean {
+    const { protocol, inPort, outPort, src, dst, newDst, newPorts, isBridged } = packet;
+    // A switched frame reaches the pod of its MAC, which takes it for broadcasts too.
+    if (isBridged && outPort !== undefined && !packet.isIpv6 && this.addresses.isGroup(dst))
+      return this.allows(protocol, src, outPort.ip, newPorts & 0xffff);
     // The machine asks pods by their own addresses as the node's kubelet does; by a Service it is a client from outside.
     const isProbe = inPort?.kind === PortKind.host && this.addresses.isHost(src) && dst === newDst;
     return isProbe || this.allows(protocol, src, newDst, newPorts & 0xffff);

@@ -144,6 +144,21 @@ describe("network policies", () => {
     }
   });
 
+  it("hold for broadcasts: each pod is judged that the frame would reach", () => {
+    const { node, policies } = setUp();
+    policies.denied = ["172.16.1.3:53"];
+    const broadcast = h.mac("ff:ff:ff:ff:ff:ff");
+    for (const dst of ["172.16.1.3", "172.16.1.255", "255.255.255.255"]) {
+      const datagram = h.udp({ src: h.POD_A, dst: h.ip(dst), sport: 9, dport: 53 });
+      expect(node.inject(h.Id.podA, datagram, { to: broadcast })).toEqual([]);
+      expect(node.inject(h.Id.podA, datagram, { to: h.MAC_B })).toEqual([]);
+    }
+    expect(new Set(policies.asked)).toEqual(new Set(["17 172.16.1.2>172.16.1.3:53"]));
+    policies.denied = [];
+    const datagram = h.udp({ src: h.POD_A, dst: h.ip("172.16.1.255"), sport: 9, dport: 53 });
+    expect(node.inject(h.Id.podA, datagram, { to: broadcast })).toHaveLength(1);
+  });
+
   it("leave ICMP errors to the connection they are about", () => {
     const { node, policies } = setUp();
     node.inject(h.Id.podA, h.udp({ src: h.POD_A, dst: h.REMOTE_POD, sport: 9, dport: 53 }));
