@@ -73,6 +73,14 @@ describe("titles", () => {
     ]);
   });
 
+  it("may repeat their group, as tests with whole names inside a group do", () => {
+    const name = "[sig-network] Services should be rejected when no endpoints exist";
+    expect([
+      found(`[sig-network] Services ${name}`),
+      names.find(`[sig-network] Services ${name}`).unknown,
+    ]).toEqual([[name], []]);
+  });
+
   it("that name no case are told", () => {
     expect(names.find("[sig-network] Services should be rejected when no endpoints exists")).toEqual({
       cases: [],

@@ -39,9 +39,16 @@ export class CaseNames {
       const found = this.#names.find(
         ({ text: name }) => rest.startsWith(name) && !/^\w/.test(rest.slice(name.length)),
       );
-      if (found === undefined) unknown.push(rest);
-      else if (!cases.includes(found.upstream)) cases.push(found.upstream);
+      if (found === undefined) {
+        if (!this.#isGroup(rest)) unknown.push(rest);
+      } else if (!cases.includes(found.upstream)) cases.push(found.upstream);
     }
     return { cases, unknown };
+  }
+
+  /** Whether the text up to the next name is only the beginning of one: `describe` of a group around tests with whole names. */
+  #isGroup(rest: string): boolean {
+    const next = rest.indexOf(START, 1);
+    return next > 0 && this.#names.some(({ text }) => text.startsWith(rest.slice(0, next).trim()));
   }
 }

@@ -96,7 +96,7 @@ describe("[sig-network] Services", () => {
     } as object);
     const phase = async () => (await lab.client.get<Pod>("pods", "default", "evicted")).status?.phase;
     await lab.until("a failed pod", async () => (await phase()) === "Failed");
-    expect(await lab.endpoints("evicted", () => true)).toEqual([]);
+    await lab.until("no endpoints", async () => (await lab.endpoints("evicted", () => true)).length === 0);
     await lab.becomes("client-1", clusterUrl(service), "refused");
     await lab.remove("pods", "evicted");
     await lab.remove("services", "evicted");
