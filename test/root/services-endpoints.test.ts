@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, it } from "vitest";
 import type { Pod, Service } from "../../src/kube/index.js";
 import { NODE_IPS, ServiceLab } from "./service-lab.js";
 
