@@ -52,7 +52,8 @@ esac
 
 # Tools that the tests drive; a test whose tool is missing says so, and in CI that is a failure.
 need curl=curl ping=iputils-ping nc=netcat-openbsd iperf3=iperf3 dig=dnsutils traceroute=traceroute socat=socat \
-  tcpdump=tcpdump tshark=tshark etcd=etcd-server etcdctl=etcd-client kubectl=kubernetes-client ethtool=ethtool || true
+  tcpdump=tcpdump tshark=tshark etcd=etcd-server etcdctl=etcd-client kubectl=kubernetes-client ethtool=ethtool \
+  nft=nftables conntrack=conntrack || true
 # Runs the tests and leaves a report of them.
 run_tests() { npx vitest run --reporter=default --reporter=json --outputFile.json=node_modules/.vitest-report.json "$@"; }
 status=0
