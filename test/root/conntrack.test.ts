@@ -1,5 +1,5 @@
 /** Open connections and the node process: what outlives kube-proxy in a cluster outlives its restart here. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CrashLab, NODE_PORT, webManifests } from "./crash-lab.js";
@@ -10,7 +10,10 @@ const NODE = "node-1";
 const NODE_IP = "10.177.0.2";
 
 beforeAll(() => lab.up(lab.topology));
-afterAll(() => lab.close());
+afterAll(async () => {
+  await lab.close();
+  rmSync(lab.runDir, { recursive: true, force: true });
+});
 
 /**
  * Asks on one connection, twice a second so that the server does not close it, until the file GO appears. Prints which

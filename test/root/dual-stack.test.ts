@@ -88,7 +88,7 @@ describe("connections over IPv6", () => {
     }
   });
 
-  it("[sig-network] [Feature:IPv6DualStack] pods talk to each other with their own addresses, in bulk too", async () => {
+  it("pods talk to each other with their own addresses, in bulk too", async () => {
     const url = `http://[${ipv6Of(pods[1])}]:8080`;
     const { stdout } = await inPod(pods[0], "curl", "-6", "-sS", "-m", "20", `${url}/`);
     expect(stdout).toContain(`client=[${ipv6Of(pods[0])}]:`);
@@ -112,5 +112,21 @@ describe("connections over IPv6", () => {
     await lab.curl(`http://[${ipv6Of(pods[0])}]:8080/`, "-6");
     const lines = await lab.ok("conntrack", "--orig-dst", ipv6Of(pods[0]));
     expect(lines).toMatch(/tcp {6}6 \d+ \w+ src=fd00:10::1 dst=fd00:10:244:/);
+  });
+});
+
+describe("Services over IPv6", () => {
+  it("a cluster IP and a node port lead to both endpoints in turn", async () => {
+    const service = await lab.json<{ spec: { clusterIPs: string[] } }>("get", "service", "echo");
+    const clusterIp = service.spec.clusterIPs[1];
+    expect(clusterIp).toMatch(/^fd00:10:96::/);
+    for (const ask of [
+      () => inPod(pods[0], "curl", "-6", "-sS", "-m", "5", `http://[${clusterIp}]/hostname`),
+      () => lab.curl(`http://[${clusterIp}]/hostname`, "-6"),
+      () => lab.curl("http://[fd00:10::3]:30080/hostname", "-6"),
+    ]) {
+      const answers = [(await ask()).stdout, (await ask()).stdout];
+      expect(answers.sort()).toEqual(pods.map(({ metadata }) => metadata.name).sort());
+    }
   });
 });
