@@ -14,7 +14,7 @@ import {
   rmSync,
 } from "node:fs";
 import { HttpKubeClient, type KubeClient, type Node, type Pod } from "../kube/index.js";
-import { OwnedJournal } from "../node/index.js";
+import { netnsExists, nodeNetnsName, OwnedJournal } from "../node/index.js";
 import { checkHostRoutes, type LabPlan } from "../topology/index.js";
 import { askApi } from "./ask.js";
 import { listLabs, removeLab } from "./down.js";
@@ -63,6 +63,7 @@ export async function startLab(plan: LabPlan, options: UpOptions = {}): Promise<
     checkHostRoutes(plan, await hostRoutes(options.netns));
   }
   await checkOtherLabs(plan, options.netns);
+  checkNamespaces(plan);
   mkdirSync(paths.nodesDir, { recursive: true, mode: 0o700 });
   try {
     const journal = new OwnedJournal(paths.journal);
@@ -124,6 +125,15 @@ async function checkOtherLabs(plan: LabPlan, netns: string | undefined): Promise
         `node ${taken.name}: underlay address ${taken.underlay} is used by lab ${other}; set another (nodes[].underlay)`,
       );
   }
+}
+
+/** Namespaces are named after the lab: two labs of one name, in whatever run directories, would be in each other's. */
+function checkNamespaces(plan: LabPlan): void {
+  const taken = plan.nodes.map((node) => nodeNetnsName(plan.name, node.name)).find(netnsExists);
+  if (taken === undefined) return;
+  throw new UpError(
+    `namespace ${taken} is there already, of a lab ${plan.name} in another run directory (PODWIRE_RUN_DIR): take that down, give the topology another name, or ip netns del ${taken} if no lab has it`,
+  );
 }
 
 function startCluster(paths: LabPaths, netns: string | undefined): void {

@@ -12,6 +12,7 @@
  */
 export { type NodeConfig, NodeExit } from "./config.js";
 export { ECHO_IMAGE, type ImageCommand, type ImageTable } from "./images/index.js";
+export { nodeNetnsName } from "./nodeNetns.js";
 export {
   kill,
   killNetnsProcesses,

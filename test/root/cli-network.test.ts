@@ -1,9 +1,13 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, exec, identity, type Output, ROOT, TestLab } from "./lab.js";
 import { Running } from "./running.js";
 
 /** The commands about packets, connections and the store, each as a user types it; then `up --trace` and the demo. */
 const lab = new TestLab("clinet");
+const dir = mkdtempSync(join(tmpdir(), "podwire-test-"));
 const NODE_PORT = "http://10.177.0.2:30080/";
 const HOST = "10.177.0.1";
 const STORE = "127.0.0.1:2379";
@@ -16,12 +20,17 @@ interface Pod {
 let pods: Pod[] = [];
 
 beforeAll(async () => {
-  await lab.up("topologies/two-nodes.yaml", "--store-listen", STORE);
+  // By another name: those of this file's end are called two-nodes, too.
+  const topology = join(dir, "clinet.yaml");
+  const text = readFileSync(`${ROOT}/topologies/two-nodes.yaml`, "utf8");
+  writeFileSync(topology, text.replace("name: two-nodes", "name: clinet"));
+  await lab.up(topology, "--store-listen", STORE);
   pods = (await lab.json<{ items: Pod[] }>("get", "pods", "-l", "app=web")).items;
 });
 afterAll(async () => {
   await lab.podwire("down", "--all");
   await exec(["ip", "netns", "del", lab.netns]);
+  rmSync(dir, { recursive: true });
 });
 
 /** What of a lab is still there. */
@@ -135,7 +144,7 @@ describe("trace", () => {
       ],
       [["--port", "31999", "--port", "31998"], (one) => ports(one).includes(31999)],
       [["--node", "node-2"], (one) => one.node === "node-2"],
-      [["--verdict", "reject"], (one) => one.verdict === "reject"],
+      [["--verdict", "deliver"], (one) => one.verdict === "deliver"],
       [["--protocol", "udp"], (one) => [17, "udp"].includes(one.before.protocol)],
     ];
     const running = filters.map(([args]) => new Running(lab, "trace", "-o", "json", ...args));
@@ -242,7 +251,7 @@ describe("the store", () => {
     const none = await lab.podwire("store", "get", "/none");
     expect(none).toEqual({ code: 1, stdout: "", stderr: "error: no key /none\n" });
     expect(await lab.ok("store", "endpoints")).toBe(
-      `unix:${lab.runDir}/two-nodes/store.sock\nhttp://${STORE}\n`,
+      `unix:${lab.runDir}/clinet/store.sock\nhttp://${STORE}\n`,
     );
   });
 
@@ -268,7 +277,7 @@ describe("status", () => {
   it("as JSON", async () => {
     const status = await lab.json<{ nodes: { status: object }[] }>("status");
     expect(status).toMatchObject({
-      lab: "two-nodes",
+      lab: "clinet",
       netns: lab.netns,
       networks: { nodes: "10.177.0.0/24", pods: "10.244.0.0/16", services: "10.96.0.0/16" },
       host: "10.177.0.1",
@@ -277,7 +286,7 @@ describe("status", () => {
         { name: "node-2", state: "running", restarts: 0, status: { nodeIp: "10.177.0.3", phase: "running" } },
       ],
     });
-    expect(await lab.ok("status", "two-nodes")).toMatch(/^lab +two-nodes in namespace /);
+    expect(await lab.ok("status", "clinet")).toMatch(/^lab +clinet in namespace /);
   });
 });
 

@@ -79,7 +79,8 @@ describe("get", () => {
     expect(one).toMatchObject({ kind: "Service", metadata: { name: "web" } });
     expect(list).toMatchObject({ kind: "List", items: [{ kind: "Pod" }, { kind: "Pod" }, { kind: "Pod" }] });
     const kinds = (parse(yaml) as Items).items.map(({ kind, apiVersion }) => `${apiVersion} ${kind}`);
-    expect(kinds).toEqual(["v1 Service", "v1 ReplicationController"]);
+    // `web` and the API's own, `kubernetes`.
+    expect(kinds).toEqual(["v1 Service", "v1 Service", "v1 ReplicationController"]);
   });
 
   it("selectors of labels and fields, names, and nothing at all", async () => {

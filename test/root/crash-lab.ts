@@ -123,10 +123,11 @@ export class CrashLab extends TestLab {
     );
   }
 
-  /** Addresses that new connections may go to. */
+  /** Addresses that new connections may go to, the API server's left out. */
   async endpoints(): Promise<string[]> {
     const slices = await this.client.list<EndpointSlice>("endpointslices", { namespace: "default" });
     return slices.items
+      .filter(({ metadata }) => metadata?.labels?.["kubernetes.io/service-name"] !== "kubernetes")
       .flatMap(({ endpoints }) => endpoints ?? [])
       .flatMap(({ addresses, conditions }) => (conditions?.ready === false ? [] : addresses))
       .sort();
