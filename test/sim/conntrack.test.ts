@@ -55,7 +55,9 @@ describe("[sig-network] Conntrack", () => {
       "golden/invalid.txt",
     );
   });
+});
 
+describe("connection tracking", () => {
   it("lets out-of-window segments pass when nf_conntrack_tcp_be_liberal is set, but no such reset", () => {
     const connection = new Connection({ conntrackTcp: { tcpBeLiberal: true } });
     expect(h.only(connection.server(ack, 5001, 1_000_000_000, 100)).packet.src).toBe("10.254.0.10");
