@@ -1,8 +1,7 @@
 /**
  * Valid TCP is not refused: two ends that keep to the rules, with loss, reordering and repeats on both sides of the
- * node, all window scales, and sequence numbers that wrap. Seeded; TCP_CONNECTIONS=400 makes it long. About one connection
- * in a thousand then loses a segment where Linux loses it too: a SYN that was repeated and arrives behind data, answered
- * by a SYN-ACK, sets the client's side back to its beginning.
+ * node, all window scales, and sequence numbers that wrap. Seeded; TCP_CONNECTIONS=400 makes it long. One segment was
+ * then refused (seed 1000295): a repeated SYN behind data, answered by a SYN-ACK, seems to set the client's side back.
  */
 import { describe, expect, it } from "vitest";
 import { Conntrack } from "../../src/datapath/conntrack/conntrack.js";
