@@ -114,15 +114,16 @@ describe("leases in etcd", () => {
 
   it("of a flannel peer become a route, until etcd lets its lease expire", async () => {
     const { routes } = await up("192.168.64.5");
-    const id =
-      /lease (\w+) granted/.exec(etcdctl("lease", "grant", "2"))?.[1] ?? expect.fail("no lease granted");
-    etcdctl(
-      "put",
-      `--lease=${id}`,
-      `${SUBNETS}/10.5.52.0-24`,
-      '{"PublicIP":"192.168.64.9","PublicIPv6":null}',
+    const taken = etcdctl("get", SUBNETS, "--prefix", "--keys-only");
+    const peer = ["10.5.52.0", "10.5.53.0", "10.5.54.0", "10.5.55.0"].find(
+      (subnet) => !taken.includes(subnet),
     );
-    await vi.waitFor(() => expect(routes.get("10.5.52.0/24")).toBe("192.168.64.9"), WAIT);
-    await vi.waitFor(() => expect(routes.has("10.5.52.0/24")).toBe(false), WAIT);
+    // Long enough for a machine that is busy: the route has to be seen while the lease is there.
+    const granted = etcdctl("lease", "grant", "6");
+    const id = /lease (\w+) granted/.exec(granted)?.[1] ?? expect.fail("no lease granted");
+    const value = '{"PublicIP":"192.168.64.9","PublicIPv6":null}';
+    etcdctl("put", `--lease=${id}`, `${SUBNETS}/${peer}-24`, value);
+    await vi.waitFor(() => expect(routes.get(`${peer}/24`)).toBe("192.168.64.9"), WAIT);
+    await vi.waitFor(() => expect(routes.has(`${peer}/24`)).toBe(false), WAIT);
   });
 });
