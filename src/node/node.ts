@@ -139,7 +139,7 @@ class NodeProcess implements RunningNode {
   }
 
   async start(): Promise<void> {
-    const { config } = { config: this.#config };
+    const config = this.#config;
     this.#server = await startNodeServer(join(config.dir, "node.sock"), this.#parts);
     this.#phase = "waiting for a subnet";
     const network = await this.#overlay.acquire();
@@ -273,7 +273,7 @@ class NodeProcess implements RunningNode {
   }
 
   async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
-    const { config } = { config: this.#config };
+    const config = this.#config;
     const { podSubnet: subnet, ipv6 } = addresses;
     const nodeNetns = nodeNetnsName(config.lab, config.name);
     const sandboxes = new SandboxStore(join(config.dir, "pods"), this.#journal, dataplane, nodeNetns);
