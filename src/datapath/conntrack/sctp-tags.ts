@@ -34,6 +34,10 @@ export function judgeTag(
     }
     case SctpChunk.cookieEcho:
       return tag === own ? TagRule.holds : TagRule.broken;
+    case SctpChunk.cookieAck:
+      // The attempts are over; another INIT begins a new one.
+      records[at + Flags] &= ~INIT_SEEN;
+      return TagRule.holds;
     case SctpChunk.heartbeat:
     case SctpChunk.heartbeatAck:
       return judgeHeartbeat(records, at, direction, type, tag, mayFail);
@@ -78,23 +82,31 @@ function judgeHeartbeat(
   return TagRule.holds;
 }
 
-/** Notes the tag that the other side has to use from an INIT or INIT ACK on; false when it contradicts what is known. */
+/**
+ * Notes the tag that the other side has to use from an INIT or INIT ACK on; false when it contradicts what is known.
+ * `isFirst` is whether the connection begins with it.
+ */
 export function noteInitTag(
   records: Int32Array,
   at: number,
   direction: number,
   type: number,
   initTag: number,
+  isFirst: boolean,
 ): boolean {
   const other = at + Tag + 1 - direction;
   const flags = records[at + Flags];
   if (type === SctpChunk.init) {
-    // Both had sent one: this is a new attempt.
-    const kept = (flags & INIT_SEEN) === INIT_SEEN ? flags & ~INIT_SEEN : flags;
-    records[at + Flags] = kept | (1 << direction);
+    // A repeated INIT, or one that was late, begins no new attempt. If both had sent one, this is a new attempt.
+    if (isFirst || records[other] !== initTag) {
+      const kept = (flags & INIT_SEEN) === INIT_SEEN ? flags & ~INIT_SEEN : flags;
+      records[at + Flags] = kept | (1 << direction);
+    }
   } else {
     const answersInit = (flags & (1 << (1 - direction))) !== 0;
-    if (answersInit && records[other] !== 0 && records[other] !== initTag) return false;
+    const collides = (flags & INIT_SEEN) === INIT_SEEN;
+    if (collides && records[other] !== initTag) return false;
+    if (!answersInit && records[other] !== 0 && records[other] !== initTag) return false;
   }
   records[other] = initTag;
   return true;

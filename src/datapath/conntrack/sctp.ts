@@ -128,9 +128,11 @@ export function beginSctp(bytes: Uint8Array, offset: number, end: number, record
       const initTag = sctpInitTag(bytes, chunk, end);
       if (tag !== 0 || initTag < 0) return SCTP_INVALID;
       records[NEW_RECORD + Tag + 1] = initTag;
-    } else {
-      const isProbe = type === SctpChunk.heartbeat || type === SctpChunk.heartbeatAck;
-      records[NEW_RECORD + Tag + (isProbe ? 0 : 1)] = tag;
+    } else if (type === SctpChunk.heartbeat) {
+      records[NEW_RECORD + Tag] = tag;
+    } else if (type === SctpChunk.shutdownAck) {
+      // A SHUTDOWN COMPLETE will answer it with the same tag (RFC 9260 §8.4).
+      records[NEW_RECORD + Tag + 1] = tag;
     }
   }
   return walk(bytes, offset, end, records, NEW_RECORD, 0, SctpState.none, seen, false);
@@ -206,7 +208,9 @@ function walk(
     if (reached === IV) return state | assured | SCTP_INVALID;
     if (type === SctpChunk.init || type === SctpChunk.initAck) {
       const initTag = sctpInitTag(bytes, chunk, end);
-      if (initTag < 0 || !noteInitTag(records, at, direction, type, initTag | 0)) return state | SCTP_INVALID;
+      const isFirst = state === SctpState.none;
+      if (initTag < 0 || !noteInitTag(records, at, direction, type, initTag | 0, isFirst))
+        return state | SCTP_INVALID;
       // A repeated INIT must not keep the entry, and with it the translation, alive for ever.
       if (isKnown && type === SctpChunk.init && state === CL && reached === CL) refresh = SCTP_NO_REFRESH;
     }
