@@ -4,6 +4,7 @@ import { LocalKubeClient } from "../client/local.js";
 import { type BackendOptions, startBackend } from "../registry/index.js";
 import type { KubeClient } from "../types.js";
 import { addressOf, closeServer, listen } from "./listen.js";
+import { ApiMetrics } from "./metrics.js";
 import type { ProxyConnect } from "./proxy/index.js";
 import { type ExtraRoutes, requestHandler } from "./server.js";
 
@@ -41,7 +42,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     throw new Error("the API server's TCP port needs a token: set one, or use the Unix socket");
   const backend = await startBackend(options);
   const servers: Server[] = [];
-  const handlerOptions = { backend, extraRoutes, proxyConnect, log };
+  const handlerOptions = { backend, metrics: new ApiMetrics(), extraRoutes, proxyConnect, log };
   const close = async () => {
     // Watches end first, so that their responses end in order.
     await backend.close();

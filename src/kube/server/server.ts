@@ -7,6 +7,8 @@ import { failure, internalError, methodNotAllowed, noSuchPath } from "../status.
 import { StatusError } from "../types.js";
 import { discoveryDocument, VERSION } from "./discovery.js";
 import { type Answer, handle } from "./handlers.js";
+import type { ApiMetrics } from "./metrics.js";
+import { openApiDocument } from "./openapi.js";
 import { type ProxyConnect, proxyPath, serveProxy } from "./proxy/index.js";
 import { pathParts, resourceRoute } from "./route.js";
 
@@ -19,6 +21,7 @@ export type ExtraRoutes = (
 
 export interface HandlerOptions {
   readonly backend: Backend;
+  readonly metrics: ApiMetrics;
   readonly extraRoutes?: ExtraRoutes | undefined;
   readonly proxyConnect?: ProxyConnect | undefined;
   /** What requests must bear; without it they need nothing. */
@@ -31,6 +34,7 @@ export function requestHandler(
   options: HandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
+    options.metrics.observe(request, response);
     try {
       if (!isAuthorized(request, options.token)) throw failure(401, "Unauthorized", "Unauthorized");
       const answer = await dispatch(options, request, response);
@@ -44,7 +48,7 @@ export function requestHandler(
 }
 
 async function dispatch(
-  { backend, extraRoutes, proxyConnect }: HandlerOptions,
+  { backend, metrics, extraRoutes, proxyConnect }: HandlerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<Answer | undefined> {
@@ -65,24 +69,38 @@ async function dispatch(
     checkAccept(request);
     return handle({ backend, route, request, response, query: url.searchParams });
   }
-  return general(parts, request, backend);
+  return general(parts, request, backend, metrics);
 }
 
-const HEALTH = ["healthz", "livez", "readyz"];
+const HEALTH: readonly string[] = ["healthz", "livez", "readyz"];
+const OTHERS: readonly string[] = ["metrics", "openapi/v2"];
 
 async function general(
   parts: readonly string[],
   request: IncomingMessage,
   backend: Backend,
+  metrics: ApiMetrics,
 ): Promise<Answer> {
-  const [first = ""] = parts;
-  const health = parts.length === 1 && HEALTH.includes(first);
-  const document = parts.length === 1 && first === "version" ? VERSION : discoveryDocument(parts);
-  if (!health && document === undefined) throw noSuchPath();
+  const path = parts.join("/");
+  const health = HEALTH.includes(path);
+  const document = path === "version" ? VERSION : discoveryDocument(parts);
+  if (!health && document === undefined && !OTHERS.includes(path)) throw noSuchPath();
   if (request.method !== "GET" && request.method !== "HEAD") throw methodNotAllowed();
+  if (path === "metrics") return { code: 200, body: await metrics.text() };
+  if (path === "openapi/v2") return openApi(request);
   // Ready is who can read its store; alive is who answers.
-  if (first === "readyz") await backend.registry.get({ resource: "namespaces", name: "default" });
+  if (path === "readyz") await backend.registry.get({ resource: "namespaces", name: "default" });
   return { code: 200, body: document ?? "ok" };
+}
+
+/**
+ * kubectl takes the document as protobuf alone, before it creates or changes anything. What it gets is no bytes, which is the
+ * encoding of an empty document: the server checks fields itself.
+ */
+function openApi(request: IncomingMessage): Answer {
+  if (acceptsJson(request)) return { code: 200, body: openApiDocument() };
+  if (/protobuf/.test(request.headers.accept ?? "")) return { code: 200, body: Buffer.alloc(0) };
+  throw notAcceptable();
 }
 
 /** In constant time, whatever is sent. */
@@ -95,9 +113,15 @@ function isAuthorized(request: IncomingMessage, token: string | undefined): bool
 
 /** @throws StatusError (406) when the client takes nothing but what this server cannot write */
 function checkAccept(request: IncomingMessage): void {
-  const accept = request.headers.accept ?? "";
-  if (accept === "" || /(^|[\s,])(application\/json|application\/\*|\*\/\*)/.test(accept)) return;
-  throw failure(406, "NotAcceptable", "only the following media types are accepted: application/json");
+  if (!acceptsJson(request)) throw notAcceptable();
+}
+
+function acceptsJson({ headers: { accept = "" } }: IncomingMessage): boolean {
+  return accept === "" || /(^|[\s,])(application\/json|application\/\*|\*\/\*)/.test(accept);
+}
+
+function notAcceptable(): StatusError {
+  return failure(406, "NotAcceptable", "only the following media types are accepted: application/json");
 }
 
 function toStatusError(error: unknown, request: IncomingMessage, log: HandlerOptions["log"]): StatusError {
@@ -110,7 +134,8 @@ function toStatusError(error: unknown, request: IncomingMessage, log: HandlerOpt
 
 function send(response: ServerResponse, { code, body, warnings = [] }: Answer): void {
   const isText = typeof body === "string";
-  const text = isText ? body : `${JSON.stringify(body)}\n`;
+  const isBytes = Buffer.isBuffer(body);
+  const text = isText || isBytes ? body : `${JSON.stringify(body)}\n`;
   if (response.req.complete === false) response.setHeader("Connection", "close");
   if (warnings.length > 0)
     response.setHeader(
@@ -118,7 +143,11 @@ function send(response: ServerResponse, { code, body, warnings = [] }: Answer): 
       warnings.map((text) => `299 - ${JSON.stringify(text)}`),
     );
   response.writeHead(code, {
-    "Content-Type": isText ? "text/plain; charset=utf-8" : "application/json",
+    "Content-Type": isBytes
+      ? "application/octet-stream"
+      : isText
+        ? "text/plain; charset=utf-8"
+        : "application/json",
     "Content-Length": Buffer.byteLength(text),
     "Cache-Control": "no-cache, private",
     ...(code === 401 ? { "WWW-Authenticate": "Bearer" } : {}),
