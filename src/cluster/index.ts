@@ -11,7 +11,7 @@ export { type Applied, applyManifests, ManifestError } from "./apply.js";
 export { askApi, LabUnreachableError, openApi } from "./ask.js";
 export { type DownReport, listLabs, removeLab } from "./down.js";
 export { enterHost } from "./hostNetwork.js";
-export { LabPaths, runRoot } from "./paths.js";
+export { LabPaths, NODE_OPTIONS, runRoot } from "./paths.js";
 export { readPidFile } from "./pidfile.js";
 export { hostTapName, type LabRecord, readRecord, storeEndpoints } from "./record.js";
 export type { NodeState } from "./supervisor.js";

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { type NodeConfig, NodeExit } from "../node/index.js";
-import { NodePaths } from "./paths.js";
+import { NODE_OPTIONS, NodePaths } from "./paths.js";
 import { endProcess, findProcesses, isAlive, type ProcessRef, readPidFile, writePidFile } from "./pidfile.js";
 
 const CHECK_MS = 200;
@@ -85,7 +85,7 @@ export class NodeSupervisor {
   #spawn(): void {
     if (this.#stopped) return;
     const log = openSync(this.#paths.log, "a", 0o600);
-    const child = spawn(process.execPath, [...this.#paths.args], {
+    const child = spawn(process.execPath, [...NODE_OPTIONS, ...this.#paths.args], {
       detached: true,
       stdio: ["ignore", log, log],
     });

@@ -26,6 +26,7 @@ export {
   parseLabelSelector,
   type Requirement,
 } from "./selectors.js";
-export { type ApiServer, type ApiServerOptions, startApiServer } from "./server/index.js";
+export type { ApiServer, ApiServerOptions } from "./server/index.js";
+export { startApiServer } from "./server/load.js";
 export type { ExtraRoutes } from "./server/server.js";
 export * from "./types.js";

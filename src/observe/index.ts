@@ -10,6 +10,7 @@ export { formatConntrackLine } from "./conntrackLine.js";
 export { TraceFilter, TraceFilterError, type TraceFilterSpec } from "./filter.js";
 export { closeLog, createLog, LOG_LEVELS, type Logger, type LogLevel, type LogOptions } from "./log.js";
 export { type BatchedLineOptions, BatchedLineStream } from "./stream.js";
-export { observationFromJson, observationToJson } from "./traceJson.js";
+export { observationToJson } from "./traceJson.js";
 export { formatObservation, type TraceLineOptions } from "./traceLine.js";
+export { observationFromJson } from "./traceRead.js";
 export type { NameOf } from "./tupleText.js";

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { hostTapName, LabPaths } from "../../cluster/index.js";
+import { hostTapName, LabPaths, NODE_OPTIONS } from "../../cluster/index.js";
 import type { ImageTable, NodeConfig } from "../../node/index.js";
 import { parseIpv4, parsePrefix } from "../../wire/index.js";
 import { CliError, Exit, wholeNumber } from "../context.js";
@@ -58,7 +58,7 @@ function runByHand(options: NodeOptions): Promise<number> {
   const path = join(config.dir, "config.json");
   writeFileSync(path, JSON.stringify(config, null, 2), { mode: 0o600 });
   // A process of its own, as under a lab: the same entry, the same exit codes.
-  const child = spawn(process.execPath, [NODE_MAIN, path], { stdio: "inherit" });
+  const child = spawn(process.execPath, [...NODE_OPTIONS, NODE_MAIN, path], { stdio: "inherit" });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill("SIGTERM"));
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? Exit.failed)));
 }
