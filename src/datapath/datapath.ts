@@ -203,10 +203,10 @@ export class Datapath {
 
   /** Counters by verdict, and how full the tables are. */
   status(): DatapathStatus {
-    const { count, max, byteSize, earlyDrops } = this.conntrack;
+    const { count, settings, byteSize, stats } = this.conntrack;
     return {
       counters: this.counters.export(),
-      conntrack: { count, max, byteSize, earlyDrops },
+      conntrack: { count, max: settings.max, byteSize, earlyDrops: stats.earlyDrop },
       routes: this.routes.list(),
       ...(this.routes6 && {
         ipv6: { routes: this.routes6.list(), addresses: this.conntrack.addressBook?.count ?? 0 },

@@ -14,10 +14,12 @@
  * Nothing is allocated per packet: one `Packet` is refilled, tables live in typed arrays, and packets of the node's own are
  * built in scratch space. Frames carry a virtio_net_hdr in front, so that super-packets and partial checksums pass.
  */
-export type { ConntrackFilter, ConntrackRecord } from "./conntrack/records.js";
+export { CONNTRACK_EVENTS, type ConntrackEvent, type ConntrackEventType } from "./conntrack/events.js";
+export { type ConntrackFilter, type ConntrackRecord, matchesFilter } from "./conntrack/records.js";
 export type { ConntrackOptions, ConntrackSettings, TcpTracking } from "./conntrack/settings.js";
 export { type ConntrackSnapshot, SNAPSHOT_WORDS } from "./conntrack/snapshot.js";
 export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
+export type { ConntrackStats } from "./conntrack/stats.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
 export { AddressBook, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
 export type { Route6, RouteTable6 } from "./ipv6/routes.js";

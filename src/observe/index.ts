@@ -6,7 +6,7 @@
  * console. Trace lines come at packet rate and go through a batched stream, which drops and counts lines when its
  * reader is slow, since the datapath must never wait for a terminal.
  */
-export { formatConntrackLine } from "./conntrackLine.js";
+export { formatConntrackEvent, formatConntrackLine, formatConntrackStats } from "./conntrackLine.js";
 export { TraceFilter, TraceFilterError, type TraceFilterSpec } from "./filter.js";
 export { closeLog, createLog, LOG_LEVELS, type Logger, type LogLevel, type LogOptions } from "./log.js";
 export { type BatchedLineOptions, BatchedLineStream } from "./stream.js";

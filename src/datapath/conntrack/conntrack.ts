@@ -4,45 +4,38 @@
  * the state, on SCTP, and on ICMP errors. Elsewhere a wrong checksum stays wrong through incremental updates, and the
  * receiver finds it.
  */
-import { IpProtocol, TcpFlag } from "../../wire/index.js";
+import { IpProtocol } from "../../wire/index.js";
 import { CtState, type Packet } from "../packet.js";
 import { CONTINUE, Verdict } from "../verdicts.js";
 import { Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
-import { Flows } from "./flows.js";
-import { invertPorts, isIcmpRequest, isIcmpv6Request } from "./invert.js";
+import { invertPorts } from "./invert.js";
 import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
-import {
-  beginSctp,
-  nextSctpState,
-  SCTP_ASSURED,
-  SCTP_INVALID,
-  SCTP_NO_REFRESH,
-  SCTP_STATE_MASK,
-  SctpState,
-} from "./sctp.js";
-import { State, TICK_MS, timeoutIndex, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
-import { beginTcp, TCP_IGNORED, TCP_INVALID_CLOSING, TCP_REOPEN, TCP_STATE_MASK, trackTcp } from "./tcp.js";
+import { Protocols, REOPEN } from "./protocols.js";
+import { SctpState } from "./sctp.js";
+import { State } from "./state.js";
+import { TCP_IGNORED, trackTcp } from "./tcp.js";
 
 /** How far early drop looks for an entry that may go (Linux: 8 buckets). */
 const EARLY_DROP_SLOTS = 64;
-/** Segments that change the state; their checksum is verified first. */
-const STATE_CHANGING = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst;
-/** Age at which a UDP connection becomes a stream. */
-const UDP_STREAM_TICKS = 2000 / TICK_MS;
-/** Entries that will live shorter than this are left alone when both ends seem to close (Linux nf_tcp_handle_invalid). */
-const CLOSING_SOON_TICKS = 1200;
-
 /** State and flags of connections in which plain packets change nothing but counters and the deadline. */
 const SETTLED = Meta.seenReply | Meta.assured;
 const SETTLED_TCP = (State.established << Meta.stateShift) | SETTLED;
 const SETTLED_UDP = (State.udpStream << Meta.stateShift) | SETTLED;
+/** What an UPDATE tells of. */
+const TOLD = Meta.stateMask | Meta.seenReply | Meta.assured;
 
-export class Conntrack extends Flows {
+export class Conntrack extends Protocols {
   /** Places the packet: fills its flow, `ctState` and translation. Returns CONTINUE or the verdict to drop it with. */
   track(packet: Packet): number {
-    if (packet.isIcmpError) return this.relate(packet);
+    if (packet.isIcmpError) {
+      const related = this.relate(packet);
+      if (related !== CONTINUE) this.stats.error++;
+      return related;
+    }
     const reference = this.lookup(packet.protocol, packet.src, packet.dst, packet.ports);
-    return reference === 0 ? this.begin(packet) : this.advance(packet, reference);
+    const verdict = reference === 0 ? this.begin(packet) : this.advance(packet, reference);
+    if (verdict !== CONTINUE) this.stats.invalid++;
+    return verdict;
   }
 
   /** The words of the flow table. */
@@ -117,9 +110,13 @@ export class Conntrack extends Flows {
   /** Enters the connection of an accepted first packet. Returns CONTINUE or a verdict. */
   confirm(packet: Packet): number {
     if (packet.initialState === State.none) return CONTINUE;
-    const entry = this.table.allocate() || (this.makeRoom(packet) ? this.table.allocate() : 0);
-    if (entry === 0) return Verdict.ctFull;
-    const { words } = this.table;
+    const { table } = this;
+    if (table.count >= this.settings.max && !this.makeRoom(packet)) {
+      this.stats.drop++;
+      return Verdict.ctFull;
+    }
+    const entry = table.allocate();
+    const { words } = table;
     const at = entry * WORDS_PER_ENTRY;
     const { newSrc, newDst, newPorts, ports, protocol } = packet;
     words[at + Word.src] = packet.src;
@@ -139,6 +136,8 @@ export class Conntrack extends Flows {
     this.open?.add(words, at);
     this.account(at, 0, packet.view.l3Length);
     packet.initialState = State.none;
+    this.stats.insert++;
+    if (this.events.isHeard) this.events.tell("NEW", this.record(entry));
     return CONTINUE;
   }
 
@@ -160,46 +159,6 @@ export class Conntrack extends Flows {
     return CONTINUE;
   }
 
-  /** The state that a first packet puts a connection in; `none` when no connection begins with such a packet. */
-  private initialState({ protocol, bytes, view }: Packet): number {
-    switch (protocol) {
-      case IpProtocol.tcp: {
-        const outcome = beginTcp(
-          this.protoWords,
-          this.tcpSettings,
-          view.tcpFlags,
-          view.tcpSeq,
-          view.tcpAck,
-          view.tcpWindow,
-          view.payloadLength,
-          bytes,
-          view.l4Offset,
-          view.tcpHeaderLength,
-        );
-        return outcome < 0 ? State.none : outcome & TCP_STATE_MASK;
-      }
-      case IpProtocol.udp:
-        return State.udp;
-      case IpProtocol.sctp: {
-        const next = beginSctp(bytes, view.l4Offset, view.l4Offset + view.l4Length, this.protoWords);
-        return (next & SCTP_INVALID) !== 0 ? State.none : next & SCTP_STATE_MASK;
-      }
-      case IpProtocol.icmp:
-        return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
-      case IpProtocol.icmpv6:
-        return isIcmpv6Request(view.icmpType) ? State.icmp : State.none;
-      default:
-        return State.generic;
-    }
-  }
-
-  private firstTimeout(protocol: number, state: number): number {
-    const ticks = this.timeouts[timeoutIndex(protocol, state)];
-    // Picked up in the middle: the other end was not heard yet.
-    if (protocol !== IpProtocol.tcp || state !== State.established) return ticks;
-    return Math.min(ticks, this.timeouts[UNACKNOWLEDGED_TIMEOUT]);
-  }
-
   /** A further packet of a connection. */
   private advance(packet: Packet, reference: number): number {
     const { words } = this.table;
@@ -207,13 +166,20 @@ export class Conntrack extends Flows {
     const at = (reference >>> 1) * WORDS_PER_ENTRY;
     const meta = words[at + Word.meta];
     const judged = this.judge(packet, reference, at, meta);
-    if (judged !== CONTINUE) return judged;
-    // A new connection has taken the tuple over.
-    if (packet.initialState !== State.none) return CONTINUE;
+    if (judged === REOPEN) {
+      this.remove(reference >>> 1);
+      return this.begin(packet);
+    }
+    if (judged !== CONTINUE) {
+      if (judged === Verdict.ctInvalid) packet.ctState = CtState.invalid;
+      this.noteChange(reference >>> 1, meta);
+      return judged;
+    }
     packet.flow = reference;
     packet.ctState = direction === 1 || (meta & Meta.seenReply) !== 0 ? CtState.established : CtState.new;
     if (direction === 1) words[at + Word.meta] |= Meta.seenReply;
     this.account(at, direction, packet.view.l3Length);
+    this.noteChange(reference >>> 1, meta);
     if ((meta & (Meta.srcNat | Meta.dstNat)) !== 0) {
       const other = at + (1 - direction) * REPLY_TUPLE;
       packet.newSrc = words[other + Word.dst] >>> 0;
@@ -223,124 +189,12 @@ export class Conntrack extends Flows {
     return CONTINUE;
   }
 
-  /** Whether the packet fits its connection, and what that does to its state and deadline. */
-  private judge(packet: Packet, reference: number, at: number, meta: number): number {
-    const state = (meta & Meta.stateMask) >>> Meta.stateShift;
-    switch (packet.protocol) {
-      case IpProtocol.tcp:
-        return this.judgeTcp(packet, reference, at, meta, state);
-      case IpProtocol.sctp:
-        return this.judgeSctp(packet, reference, at, meta, state);
-      case IpProtocol.udp:
-        this.advanceUdp(at, meta, state);
-        return CONTINUE;
-      default:
-        this.renew(at, this.timeouts[state]);
-        return CONTINUE;
-    }
-  }
-
-  /**
-   * A stream is what both sides still use after two seconds (Linux nf_conntrack_udp_packet): a question and its answer
-   * are none. Until then the deadline stays, for it tells when the connection began.
-   */
-  private advanceUdp(at: number, meta: number, state: number): void {
-    if (state === State.udpStream) {
-      this.renew(at, this.timeouts[State.udpStream]);
-      return;
-    }
-    const { words } = this.table;
-    const ticks = this.timeouts[State.udp];
-    const age = this.now - (words[at + Word.deadline] - ticks);
-    if ((meta & Meta.lasting) === 0 && age <= UDP_STREAM_TICKS) return;
-    words[at + Word.meta] |= Meta.lasting;
-    this.renew(at, ticks);
-    if ((meta & Meta.seenReply) === 0) return;
-    this.setState(at, State.udpStream, Meta.assured);
-    this.renew(at, this.timeouts[State.udpStream]);
-  }
-
-  private judgeTcp(packet: Packet, reference: number, at: number, meta: number, state: number): number {
-    const { bytes, view } = packet;
-    if ((view.tcpFlags & STATE_CHANGING) !== 0 && !packet.l4ChecksumHolds()) return Verdict.badChecksum;
-    const outcome = trackTcp(
-      this.protoWords,
-      (reference >>> 1) * PROTO_WORDS,
-      reference & 1,
-      state,
-      meta,
-      this.tcpSettings,
-      view.tcpFlags,
-      view.tcpSeq,
-      view.tcpAck,
-      view.tcpWindow,
-      view.payloadLength,
-      bytes,
-      view.l4Offset,
-      view.tcpHeaderLength,
-    );
-    if (outcome >= 0) {
-      this.advanceTcp(at, meta, state, outcome, view.tcpFlags);
-      return CONTINUE;
-    }
-    if (outcome === TCP_IGNORED) return CONTINUE;
-    if (outcome === TCP_REOPEN) {
-      this.remove(reference >>> 1);
-      return this.begin(packet);
-    }
-    if (outcome === TCP_INVALID_CLOSING) this.shorten(at);
-    return this.invalid(packet);
-  }
-
-  /** Sets state and deadline after a segment in window, as the end of nf_conntrack_tcp_packet does. */
-  private advanceTcp(at: number, meta: number, state: number, outcome: number, flags: number): void {
-    const next = outcome & TCP_STATE_MASK;
-    let ticks = this.tcpTicks(outcome);
-    let assured = 0;
-    if ((meta & Meta.seenReply) === 0) {
-      // The first answer is a reset: nobody is there, and the tuple is free again.
-      if ((flags & TcpFlag.rst) !== 0) ticks = 0;
-      // A repeated SYN must not keep the entry, and with it the translation, alive for ever.
-      else if (state === State.synSent && next === State.synSent) return;
-      else if (next === State.established) ticks = Math.min(ticks, this.timeouts[UNACKNOWLEDGED_TIMEOUT]);
-    } else if ((state === State.synRecv || state === State.established) && next === State.established) {
-      assured = Meta.assured;
-    }
-    if (next !== state || (assured & ~meta) !== 0) this.setState(at, next, assured);
-    this.renew(at, ticks);
-  }
-
-  /** Both ends seem to close out of window: the entry goes soon. */
-  private shorten(at: number): void {
-    const { words } = this.table;
-    const left = words[at + Word.deadline] - this.now;
-    const soon = this.timeouts[UNACKNOWLEDGED_TIMEOUT];
-    if (left >= CLOSING_SOON_TICKS && left > soon) words[at + Word.deadline] = this.now + soon;
-  }
-
-  private judgeSctp(packet: Packet, reference: number, at: number, meta: number, state: number): number {
-    if (!packet.l4ChecksumHolds()) return Verdict.badChecksum;
-    const { bytes, view } = packet;
-    const end = view.l4Offset + view.l4Length;
-    const record = (reference >>> 1) * PROTO_WORDS;
-    const outcome = nextSctpState(bytes, view.l4Offset, end, this.protoWords, record, reference & 1, state);
-    const next = outcome & SCTP_STATE_MASK;
-    const assured = (outcome & SCTP_ASSURED) !== 0 ? Meta.assured : 0;
-    if (next !== state || (assured & ~meta) !== 0) this.setState(at, next, assured);
-    if ((outcome & SCTP_INVALID) !== 0) return this.invalid(packet);
-    if ((outcome & SCTP_NO_REFRESH) === 0) this.renew(at, this.timeouts[timeoutIndex(IpProtocol.sctp, next)]);
-    return CONTINUE;
-  }
-
-  private setState(at: number, state: number, assured: number): void {
-    const { words } = this.table;
-    this.open?.remove(words, at);
-    words[at + Word.meta] = (words[at + Word.meta] & ~Meta.stateMask) | (state << Meta.stateShift) | assured;
-    this.open?.add(words, at);
-  }
-
-  private renew(at: number, ticks: number): void {
-    this.table.words[at + Word.deadline] = this.now + ticks;
+  /** Tells of what a packet has changed in an entry's meta word. */
+  private noteChange(entry: number, before: number): void {
+    // Of one that a reset just ended, DESTROY tells.
+    if (!this.events.isHeard || this.isExpired(entry)) return;
+    const changed = this.table.words[entry * WORDS_PER_ENTRY + Word.meta] ^ before;
+    if ((changed & TOLD) !== 0) this.events.tell("UPDATE", this.record(entry));
   }
 
   /**
@@ -390,7 +244,7 @@ export class Conntrack extends Flows {
       if (entry === 0) continue;
       if (!mayGoEarly(table.words[entry * WORDS_PER_ENTRY + Word.meta]) && !this.isExpired(entry)) continue;
       this.remove(entry);
-      this.earlyDrops++;
+      this.stats.earlyDrop++;
       return true;
     }
     return false;

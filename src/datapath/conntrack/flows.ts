@@ -1,6 +1,7 @@
 /** The connections of a node and their upkeep: expiry, listing, deletion. */
 import type { AddressBook } from "../ipv6/address-book.js";
 import type { ConntrackCleaner } from "../types.js";
+import { ConntrackEvents } from "./events.js";
 import { FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { Labels, NO_LABEL } from "./labels.js";
 import { OpenConnections } from "./open-connections.js";
@@ -14,6 +15,7 @@ import {
 } from "./settings.js";
 import { type ConntrackSnapshot, restoreSnapshot, takeSnapshot } from "./snapshot.js";
 import { RETRANS_TIMEOUT, State, TICK_MS, timeoutTicks, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
+import { noStats } from "./stats.js";
 import { TCP_STATE_MASK, TCP_TIMEOUT_MASK, TcpTimeout } from "./tcp.js";
 
 /** Labels have 14 bits. */
@@ -22,8 +24,8 @@ const MAX_LABEL = 0x3fff;
 const EXPIRY_SLICE = 16_384;
 
 export class Flows implements ConntrackCleaner {
-  /** Entries that were removed early to make room. */
-  earlyDrops = 0;
+  readonly events = new ConntrackEvents();
+  readonly stats = noStats();
   protected readonly table: FlowTable;
   /** Records of TCP and SCTP by entry: see proto-words.ts. */
   protected readonly protoWords: Int32Array;
@@ -56,6 +58,7 @@ export class Flows implements ConntrackCleaner {
     return this.table.count;
   }
 
+  /** Most entries that there is room for; see `settings.max` for how many may be. */
   get max(): number {
     return this.table.capacity;
   }
@@ -70,9 +73,13 @@ export class Flows implements ConntrackCleaner {
   }
 
   /**
-   * Changes settings; a time-out counts from each connection's next packet. The size of the table stays.
+   * Changes settings; a time-out counts from each connection's next packet. The table stays as large as it was made, and
+   * `max` may be no more. @throws RangeError on a setting that is out of range; then nothing has changed
    */
-  configure(options: Omit<ConntrackOptions, "max">): void {
+  configure(options: ConntrackOptions): void {
+    const { capacity } = this.table;
+    if (options.max !== undefined && !(options.max >= 1 && options.max <= capacity))
+      throw new RangeError(`the table was made for ${capacity} connections: give 1 to ${capacity}`);
     this.current = conntrackSettings(options, this.current);
     this.timeouts = timeoutTicks(this.current.timeouts);
     this.tcpSettings = tcpSettingBits(this.current);
@@ -107,7 +114,9 @@ export class Flows implements ConntrackCleaner {
 
   /** Whether no connection uses this tuple in either direction. */
   isFree(protocol: number, src: number, dst: number, ports: number): boolean {
-    return this.lookup(protocol, src, dst, ports) === 0;
+    const isFree = this.lookup(protocol, src, dst, ports) === 0;
+    if (!isFree) this.stats.found++;
+    return isFree;
   }
 
   /** Sweeps a bounded number of entries for expired ones; returns how many went. */
@@ -179,6 +188,7 @@ export class Flows implements ConntrackCleaner {
   }
 
   protected remove(entry: number): void {
+    if (this.events.isHeard) this.events.tell("DESTROY", this.record(entry));
     const label = this.table.words[entry * WORDS_PER_ENTRY + Word.meta] >>> Meta.labelShift;
     if (label !== NO_LABEL) this.labels.release(label);
     this.open?.remove(this.table.words, entry * WORDS_PER_ENTRY);
@@ -220,7 +230,7 @@ export class Flows implements ConntrackCleaner {
     );
   }
 
-  private record(entry: number): ConntrackRecord {
+  protected record(entry: number): ConntrackRecord {
     return readRecord(this.table.words, entry * WORDS_PER_ENTRY, this.now, this.labels, this.addressBook);
   }
 }
