@@ -1,6 +1,6 @@
 /** Places that packets can be sent from or to by name: pods, nodes, Services and the host. */
 import { enterHost } from "../cluster/index.js";
-import type { Node, Pod, Service } from "../kube/index.js";
+import { canonicalClusterIp, type Node, type Pod, type Service } from "../kube/index.js";
 import { parseIpv4 } from "../wire/index.js";
 import { execSpec } from "./commands/exec.js";
 import { CliError, Exit, kubeClient, type Lab } from "./context.js";
@@ -56,7 +56,7 @@ export async function findPlace(lab: Lab, word: string): Promise<Place> {
 
 async function servicePlace(lab: Lab, word: string): Promise<Place> {
   const { spec } = await kubeClient(lab).get<Service>("services", "default", word.slice("svc/".length));
-  return { name: word, ip: demandIp(word, spec?.clusterIP === "None" ? undefined : spec?.clusterIP) };
+  return { name: word, ip: demandIp(word, canonicalClusterIp(spec?.clusterIP ?? "")) };
 }
 
 function demandIp(word: string, ip: string | undefined): string {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LabPaths, openApi, readRecord } from "../cluster/index.js";
 import type { Observation } from "../datapath/index.js";
-import { HttpKubeClient, type Pod, type Service } from "../kube/index.js";
+import { canonicalClusterIp, HttpKubeClient, type Pod, type Service } from "../kube/index.js";
 import {
   BatchedLineStream,
   formatObservation,
@@ -129,7 +129,7 @@ class Names {
       if (address !== undefined) names.set(address, `${object.metadata?.namespace}/${object.metadata?.name}`);
     };
     for (const pod of pods.items) put(pod.status?.podIP, pod);
-    for (const service of services.items) put(service.spec?.clusterIP, service);
+    for (const service of services.items) put(canonicalClusterIp(service.spec?.clusterIP ?? ""), service);
     this.#names = names;
   }
 }

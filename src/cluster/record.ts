@@ -73,6 +73,7 @@ export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): 
     underlay: { address: node.underlay, mtuBytes: network.underlayMtuBytes },
     nodenetPort: NODENET_PORT,
     serviceNetwork: network.services,
+    nodePorts: `${network.nodePorts.min}-${network.nodePorts.max}`,
     ...(network.ipv6 && node.ipv6
       ? { ipv6: { nodeIp: node.ipv6, hostIp: network.ipv6.host, serviceNetwork: network.ipv6.services } }
       : {}),

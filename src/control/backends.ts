@@ -50,10 +50,7 @@ export function backendsOf(
     const ip = inPlay && !isFinished(pod) ? podIpOf(pod, family) : undefined;
     if (ip) backends.push(backendOf(service, pod, ip));
   }
-  const hasPorts = (service.spec?.ports ?? []).length > 0;
-  return backends
-    .filter((backend) => !hasPorts || backend.ports.length > 0)
-    .sort((a, b) => ((a.pod.metadata?.name ?? "") < (b.pod.metadata?.name ?? "") ? -1 : 1));
+  return backends.sort((a, b) => ((a.pod.metadata?.name ?? "") < (b.pod.metadata?.name ?? "") ? -1 : 1));
 }
 
 function backendOf(service: Service, pod: Pod, ip: string): Backend {

@@ -29,7 +29,7 @@ export function startEndpoints(context: Context): Controller {
 
   async function write(service: Service, existing: Endpoints | undefined): Promise<void> {
     const labels = { ...serviceLabels(service), [MANAGED_BY_LABEL]: MANAGER };
-    const all = subsetsOf(backendsOf(service, caches.pods.items()));
+    const all = subsetsOf(endpointsOf(service, backendsOf(service, caches.pods.items())));
     const subsets = truncated(all);
     const over: Record<string, string> = isDeepStrictEqual(subsets, all)
       ? {}
@@ -58,6 +58,14 @@ export function startEndpoints(context: Context): Controller {
     return ours || caches.services.get(keyOf(endpoints)) ? keyOf(endpoints) : undefined;
   };
   return newServiceQueue(context, "endpoints", caches.endpoints, serviceOf, reconcile);
+}
+
+/**
+ * Without the pods that have none of the Service's ports by name. Slices show those too, without ports, so that the names
+ * of a headless Service lead to them; the two controllers of Kubernetes differ in this.
+ */
+export function endpointsOf({ spec }: Service, backends: readonly Backend[]): readonly Backend[] {
+  return spec?.ports?.length ? backends.filter(({ ports }) => ports.length > 0) : backends;
 }
 
 /** One subset for each set of ports. A pod that terminates is left out: that state has no place here. */

@@ -16,6 +16,7 @@ export { type EventRecord, recordEvent } from "./client/events.js";
 export { HttpKubeClient, type HttpKubeClientOptions } from "./client/http.js";
 export { Informer, type InformerHandlers, type InformerOptions } from "./client/informer.js";
 export { retryOnConflict } from "./client/retry.js";
+export { canonicalClusterIp } from "./names.js";
 export * from "./objects.js";
 export { apiServiceAddress } from "./registry/serviceRange.js";
 export { RESOURCES, type ResourceInfo, resourceOf } from "./resources.js";

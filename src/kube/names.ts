@@ -112,15 +112,30 @@ export function portNumber(value: number): string[] {
   return value >= 1 && value <= 65535 ? [] : ["must be between 1 and 65535, inclusive"];
 }
 
+const NO_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
 /** An IP address in its one usual spelling: no prefix length, no zone, no leading zeros. */
 export function ipAddress(value: string): string[] {
-  return isIpv4(value) || isIpv6(value)
-    ? []
-    : ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
+  return isIpv4(value) || isIpv6(value) ? [] : [NO_IP];
+}
+
+/** An IP address, in any spelling that {@link canonicalClusterIp} knows. */
+export function clusterIpAddress(value: string): string[] {
+  return canonicalClusterIp(value) === undefined ? [NO_IP] : [];
 }
 
 export function isIpv4(value: string): boolean {
   return Address4.isValid(value) && new Address4(value).correctForm() === value;
+}
+
+/**
+ * A ClusterIP may have leading zeros, which count for nothing: 10.254.0.011 is 10.254.0.11, never the octal .9
+ * (k8s.io/utils/net ParseIPSloppy; CVE-2021-29923). Undefined for what is no IP address.
+ */
+export function canonicalClusterIp(value: string): string | undefined {
+  if (isIpv6(value)) return new Address6(value).correctForm();
+  const plain = /^\d+(\.\d+){3}$/.test(value) ? value.split(".").map(Number).join(".") : value;
+  return isIpv4(plain) ? plain : undefined;
 }
 
 export function isIpv6(value: string): boolean {

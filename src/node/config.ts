@@ -17,6 +17,8 @@ export interface NodeConfig {
   /** Port of the emulated node network's datagrams; flannel's own port comes from its config. */
   readonly nodenetPort: number;
   readonly serviceNetwork: string;
+  /** Kubernetes' --service-node-port-range, such as 30000-32767. */
+  readonly nodePorts: string;
   /** The second family of a dual-stack lab. */
   readonly ipv6?: { readonly nodeIp: string; readonly hostIp: string; readonly serviceNetwork: string };
   readonly flannelPrefix: string;

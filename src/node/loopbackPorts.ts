@@ -15,20 +15,20 @@ const TABLE = 127;
 /** Preferences of the rules for node ports and for single ports. */
 const RANGE_PREF = 20;
 const PREF = 21;
-/** Kubernetes' default --service-node-port-range. */
-const NODE_PORTS = "30000-32767";
 const PROTOCOLS = ["tcp", "udp", "sctp"];
 
-/** For a new namespace: the table that leads loopback's packets out, and its rules for node ports. */
-export const LOOPBACK_COMMANDS: readonly string[] = [
-  `route replace default dev eth0 src 127.0.0.1 table ${TABLE}`,
-  // Also from such a port, or a server's answers would take another way than what it is asked.
-  ...PROTOCOLS.flatMap((protocol) =>
-    (["dport", "sport"] as const).map(
-      (end) => `rule add ${ruleFor(RANGE_PREF, end, { protocol, port: NODE_PORTS })}`,
+/** For a new namespace: the table that leads loopback's packets out, and its rules for node ports (`first-last`). */
+export function loopbackCommands(nodePorts: string): readonly string[] {
+  return [
+    `route replace default dev eth0 src 127.0.0.1 table ${TABLE}`,
+    // Also from such a port, or a server's answers would take another way than what it is asked.
+    ...PROTOCOLS.flatMap((protocol) =>
+      (["dport", "sport"] as const).map(
+        (end) => `rule add ${ruleFor(RANGE_PREF, end, { protocol, port: nodePorts })}`,
+      ),
     ),
-  ),
-];
+  ];
+}
 
 function ruleFor(pref: number, end: "dport" | "sport", { protocol, port }: LoopbackPort): string {
   return `pref ${pref} to 127.0.0.0/8 ipproto ${protocol} ${end} ${port} lookup ${TABLE}`;

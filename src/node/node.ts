@@ -268,7 +268,8 @@ class NodeProcess implements RunningNode {
     const netns = nodeNetnsName(lab, name);
     const fresh = await claimNodeNetns(netns, hostTapAlias, addresses.ipv6 !== undefined, this.#journal);
     dataplane.attachNode(nodeNetnsPath(this.#config));
-    const options = { netns, alias: hostTapAlias, addresses, podMtuBytes: dataplane.podMtuBytes };
+    const { podMtuBytes } = dataplane;
+    const options = { netns, alias: hostTapAlias, addresses, podMtuBytes, nodePorts: this.#config.nodePorts };
     await configureNodeNetns(options, fresh);
   }
 

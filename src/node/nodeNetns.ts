@@ -7,7 +7,7 @@
 import type { NodeAddresses, NodeAddresses6 } from "../datapath/index.js";
 import { formatIpv4, formatIpv6, formatIpv6Prefix, formatPrefix } from "../wire/index.js";
 import { NODE_NETWORK_MTU } from "./hostLink.js";
-import { LOOPBACK_COMMANDS } from "./loopbackPorts.js";
+import { loopbackCommands } from "./loopbackPorts.js";
 import { netnsExists, type OwnedJournal } from "./owned.js";
 import { IPV6_STATIC } from "./pods/sandbox.js";
 import { ipBatch, run } from "./run.js";
@@ -18,6 +18,8 @@ export interface NodeNetnsOptions {
   readonly alias: string;
   readonly addresses: NodeAddresses;
   readonly podMtuBytes: number;
+  /** Range of the node ports, `first-last`. */
+  readonly nodePorts: string;
 }
 
 /**
@@ -34,9 +36,9 @@ echo 1 >ipv4/conf/default/accept_local && echo 1 >ipv4/conf/default/route_localn
  * Only what has come in by the device, or is loopback's, is local. What the node sends to its own addresses goes out by
  * the device like everything else.
  */
-const RULES = [
+const rules = (nodePorts: string) => [
   "rule add pref 10 iif eth0 lookup local",
-  ...LOOPBACK_COMMANDS,
+  ...loopbackCommands(nodePorts),
   "rule add pref 30 to 127.0.0.0/8 lookup local",
   "rule del pref 0",
 ];
@@ -80,7 +82,7 @@ async function isFinished(netns: string, alias: string): Promise<boolean> {
 
 /** Gives the device its addresses and routes, and a new namespace its rules; may be repeated for other addresses. */
 export async function configureNodeNetns(options: NodeNetnsOptions, isNew: boolean): Promise<void> {
-  const { netns, alias, addresses, podMtuBytes } = options;
+  const { netns, alias, addresses, podMtuBytes, nodePorts } = options;
   const { podSubnet, podNetwork } = addresses;
   const [node, bridge, overlay] = [addresses.nodeIp, addresses.bridgeIp, addresses.overlayIp].map(formatIpv4);
   const ipv6 = addresses.ipv6 && ipv6Commands(addresses.ipv6, podMtuBytes);
@@ -95,7 +97,7 @@ export async function configureNodeNetns(options: NodeNetnsOptions, isNew: boole
       `route replace ${formatPrefix(podNetwork)} dev eth0 src ${overlay} mtu ${podMtuBytes}`,
       `route replace ${formatPrefix(podSubnet)} dev eth0 src ${bridge} mtu ${podMtuBytes}`,
       ...(ipv6?.commands ?? []),
-      ...(isNew ? RULES : []),
+      ...(isNew ? rules(nodePorts) : []),
       `link set dev eth0 alias ${alias}`,
     ],
     netns,

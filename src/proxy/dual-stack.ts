@@ -13,6 +13,7 @@ export type NodeProxier = Pick<
   | "onEndpointSliceUpsert"
   | "onEndpointSliceDelete"
   | "onZoneChange"
+  | "onServiceCidrs"
   | "onServicesSynced"
   | "onEndpointSlicesSynced"
   | "sync"
@@ -51,6 +52,10 @@ export class DualStackProxier implements ServiceResolver, NodeProxier {
   onZoneChange(zone: string): boolean {
     const changed = this.ipv4.onZoneChange(zone);
     return this.ipv6.onZoneChange(zone) || changed;
+  }
+
+  onServiceCidrs(cidrs: readonly string[]): void {
+    this.#each((proxier) => proxier.onServiceCidrs(cidrs));
   }
 
   onServicesSynced(): void {

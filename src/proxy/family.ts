@@ -9,6 +9,7 @@ import {
   type Ipv6Prefix,
   ipv6PrefixContains,
   parseIpv4,
+  parseIpv4Decimal,
   parseIpv6,
   prefixContains,
   prefixMask,
@@ -60,7 +61,7 @@ function splitCidr(text: string, maxLength: number): { address: string; length: 
 
 export const IPV4_FAMILY: AddressFamily = {
   addressType: "IPv4",
-  parse: (text) => parseIpv4(text) || undefined,
+  parse: (text) => parseIpv4Decimal(text) || undefined,
   isOther: (text) => text.includes(":"),
   format: formatIpv4,
   parseRange(text) {

@@ -103,6 +103,14 @@ export class Proxier implements ServiceResolver {
     return true;
   }
 
+  /** The networks of all ServiceCIDRs; what they have no Service for is dropped from now on. */
+  onServiceCidrs(cidrs: readonly string[]): void {
+    this.#resolver.moreNetworks = cidrs
+      .filter((text) => !this.#family.isOther(text))
+      .map((text) => this.#family.parseRange(text))
+      .filter((range) => range !== undefined);
+  }
+
   /** All Services that existed at the start have been handed over. */
   onServicesSynced(): void {
     this.#servicesSynced = true;

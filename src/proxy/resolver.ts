@@ -19,6 +19,8 @@ export interface ResolverOptions {
 
 /** Decides on the first packet of a connection, by the rules as they are (iptables/proxier.go `syncProxyRules`). */
 export class Resolver {
+  /** ServiceCIDRs besides the cluster's own network. */
+  moreNetworks: readonly AddressRange[] = [];
   readonly #affinity = new AffinityTable();
 
   constructor(
@@ -103,7 +105,8 @@ export class Resolver {
     if (query.dstIsLocal) return false;
     out.service = "";
     if (this.rules.isClusterIp(query.dst | 0)) return refuse(out, ServiceAction.reject, "no-service-port");
-    if (this.options.serviceNetwork.contains(query.dst | 0))
+    const { serviceNetwork } = this.options;
+    if (serviceNetwork.contains(query.dst | 0) || anyContains(this.moreNetworks, query.dst | 0))
       return refuse(out, ServiceAction.drop, "no-service");
     return false;
   }

@@ -23,6 +23,14 @@ export function parseIpv4(text: string): number | undefined {
   return octets.slice(1).reduce((address, octet) => address * 256 + Number(octet), 0);
 }
 
+/**
+ * Like {@link parseIpv4}, but leading zeros count for nothing, as where Kubernetes reads addresses: 10.0.0.011 is 10.0.0.11
+ * and not, as C has it, octal (CVE-2021-29923).
+ */
+export function parseIpv4Decimal(text: string): number | undefined {
+  return parseIpv4(text.replace(/(^|\.)0+(?=\d)/g, "$1"));
+}
+
 /** The dotted quad of an address. */
 export function formatIpv4(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;

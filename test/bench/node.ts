@@ -25,6 +25,7 @@ const config = {
   underlay: { address: plan.underlay, mtuBytes: 1500 },
   nodenetPort: NODENET_PORT,
   serviceNetwork: SERVICE_NETWORK,
+  nodePorts: "30000-32767",
   flannelPrefix: "",
   lease: { ttlSeconds: 0, renewMarginSeconds: 0 },
   store: [],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { backendsOf } from "../../src/control/backends.js";
 import { truncated } from "../../src/control/capacity.js";
-import { subsetsOf } from "../../src/control/endpoints.js";
+import { endpointsOf, subsetsOf } from "../../src/control/endpoints.js";
 import type { Pod, Service } from "../../src/kube/index.js";
 
 const LABELS = { app: "web" };
@@ -58,8 +58,12 @@ describe("the pods behind a Service", () => {
     ]);
   });
 
-  it("are left out when they have none of its ports", () => {
-    expect(portsSeen([{ port: 53, targetPort: "dns" }])).toEqual([]);
+  it("may have none of its ports, and are then in no Endpoints", () => {
+    const unresolved = service([{ port: 53, targetPort: "dns" }]);
+    expect(portsSeen([{ port: 53, targetPort: "dns" }])).toEqual([[]]);
+    expect(endpointsOf(unresolved, backendsOf(unresolved, [pod("a", 1)]))).toEqual([]);
+    const portless = backendsOf(service([]), [pod("a", 1)]);
+    expect(endpointsOf(service([]), portless)).toEqual(portless);
     const both = [
       { name: "a", port: 1, targetPort: "dns" },
       { name: "b", port: 2, targetPort: "http" },

@@ -45,6 +45,20 @@ describe("a Service's endpoints", () => {
     }
   });
 
+  it("are in a slice without ports when they lack the port's name, and then in no Endpoints", async () => {
+    const cluster = await Cluster.start();
+    await cluster.client.create(
+      "services",
+      service("web", { ports: [{ port: 80, targetPort: "nameless" }] }),
+    );
+    await cluster.client.create("replicationcontrollers", replicationController("web", 2));
+    await eventually(async () => {
+      const slices = await cluster.slices("web");
+      expect(slices.map(({ ports, endpoints }) => [ports ?? [], endpoints.length])).toEqual([[[], 2]]);
+    });
+    expect((await cluster.client.get<Endpoints>("endpoints", "default", "web")).subsets ?? []).toEqual([]);
+  });
+
   it("move between ready and not ready with the pod", async () => {
     const cluster = await Cluster.start();
     const [name] = await web(cluster, 2);

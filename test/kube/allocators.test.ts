@@ -50,6 +50,24 @@ describe("ClusterIPs", () => {
     }
   });
 
+  it("may be spelled with leading zeros, which are no octal", async () => {
+    const lab = await start();
+    const made = await create(lab, "a", { clusterIP: "10.254.0.011" });
+    expect(made.spec).toMatchObject({ clusterIP: "10.254.0.011", clusterIPs: ["10.254.0.011"] });
+    const names = async () =>
+      (await lab.local.list("ipaddresses")).items.map(({ metadata }) => metadata?.name ?? "");
+    expect(await names()).toEqual(["10.254.0.11"]);
+    expect(await causes(create(lab, "b", { clusterIP: "10.254.0.11" }))).toHaveLength(1);
+    expect(await causes(create(lab, "b", { clusterIP: "10.254.000.011" }))).toHaveLength(1);
+    expect((await create(lab, "octal", { clusterIP: "10.254.0.9" })).spec?.clusterIP).toBe("10.254.0.9");
+    expect(await causes(create(lab, "b", { clusterIP: "10.254.0.0256" }))).toEqual([
+      'spec.clusterIPs[0]: Invalid value: "10.254.0.0256": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+    ]);
+    expect(await causes(create(lab, "b", { externalIPs: ["10.9.0.011"] }))).toHaveLength(1);
+    await lab.local.delete("services", "default", "a");
+    expect(await names()).toEqual(["10.254.0.9"]);
+  });
+
   it("keep the first address for the API's own Service", async () => {
     const lab = await start();
     expect(await causes(create(lab, "b", { clusterIP: "10.254.0.1" }))).toHaveLength(1);

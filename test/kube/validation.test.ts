@@ -84,7 +84,7 @@ describe("Services are refused", () => {
       svc({ sessionAffinity: "ClientIP", sessionAffinityConfig: { clientIP: { timeoutSeconds: 86401 } } }),
       "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400",
     ],
-    [svc({ clusterIP: "010.1.1.1" }), `spec.clusterIPs[0]: Invalid value: "010.1.1.1": ${IP}`],
+    [svc({ clusterIP: "10.1.1" }), `spec.clusterIPs[0]: Invalid value: "10.1.1": ${IP}`],
     [
       svc({ clusterIP: "10.254.1.1", clusterIPs: ["10.254.1.2"] }),
       'spec.clusterIPs: Invalid value: []string{"10.254.1.2"}: first value must match `clusterIP`',

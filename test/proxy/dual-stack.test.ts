@@ -127,6 +127,9 @@ describe("one proxy per family (NewDualStackProxier)", () => {
     const node = synced(dual(), [both("web")], web.slice(0, 1));
     expect(ask(node, "fd00:96::a", POD6)).toBe("no-endpoints");
     expect(ask(node, "fd00:96::b", POD6)).toBe("no-service");
+    expect(ask(node, "fd00:88::b", POD6)).toBe("no Service");
+    node.proxier.onServiceCidrs(["10.88.0.0/24", "fd00:88::/112"]);
+    expect(ask(node, "fd00:88::b", POD6)).toBe("no-service");
     expect(ask(node, "2001:db8::1", POD6)).toBe("no Service");
   });
 

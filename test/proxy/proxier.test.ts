@@ -40,6 +40,27 @@ describe("Proxier before the first sync", () => {
   });
 });
 
+describe("the networks of ServiceCIDRs", () => {
+  it("have their unallocated addresses dropped while they are there", () => {
+    const made = synced(
+      [service("far", { clusterIP: "10.88.0.10" })],
+      [slice("far", [endpoint("172.16.1.2")])],
+    );
+    const [allocated, unallocated] = [
+      { ...CLUSTER, dst: "10.88.0.10" },
+      { ...CLUSTER, dst: "10.88.0.11" },
+    ];
+    const picks = () => [allocated, unallocated].map((asked) => pick(made, asked));
+    expect(picks()).toEqual(["172.16.1.2:8080", "not a service"]);
+    made.onServiceCidrs(["10.254.0.0/16", "10.88.0.0/24", "fd00:88::/112"]);
+    expect(picks()).toEqual(["172.16.1.2:8080", "no-service"]);
+    expect(pick(made, { ...CLUSTER, dst: "10.88.1.11" })).toBe("not a service");
+    made.onServiceCidrs([]);
+    expect(picks()).toEqual(["172.16.1.2:8080", "not a service"]);
+    expect(pick(made, { ...CLUSTER, dst: "10.254.7.7" })).toBe("no-service");
+  });
+});
+
 describe("Proxier.resolve", () => {
   const made = () => synced([WEB], [WEB_SLICE]);
 

@@ -83,6 +83,11 @@ const cases: [name: string, object: Service, ports: string[]][] = [
     ["default/s:p/6 10.254.0.11:80 node 0 affinity 0"],
   ],
   [
+    "leading zeros are no octal (CVE-2021-29923)",
+    service("s", { clusterIP: "10.254.0.011" }),
+    ["default/s:p/6 10.254.0.11:80 node 0 affinity 0"],
+  ],
+  [
     "affinity defaults to three hours",
     service("s", { sessionAffinity: "ClientIP" }),
     ["default/s:p/6 10.254.0.10:80 node 0 affinity 10800000"],

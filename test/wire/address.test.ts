@@ -7,6 +7,7 @@ import {
   isMulticastIpv4,
   isUnicastHostIpv4,
   parseIpv4,
+  parseIpv4Decimal,
   parsePrefix,
   prefixContains,
   prefixesOverlap,
@@ -27,6 +28,20 @@ describe("IPv4 addresses", () => {
     expect(ip("172.16.53.2")).toBe(0xac103502);
     expect(ip("255.255.255.255")).toBe(0xffffffff);
     expect(formatIpv4(0xac103502)).toBe("172.16.53.2");
+  });
+
+  it("are decimal where leading zeros are allowed", () => {
+    for (const text of ["10.254.0.011", "010.0254.000.0011", "10.254.0.11"])
+      expect(parseIpv4Decimal(text)).toBe(ip("10.254.0.11"));
+    expect(parseIpv4Decimal("00.0.0.0")).toBe(0);
+    for (const text of ["10.254.0.0256", "10.254.0.0x11", "10.254.0.", "10.254.00", "::1"])
+      expect(parseIpv4Decimal(text)).toBeUndefined();
+    fc.assert(
+      fc.property(u32, fc.integer({ min: 0, max: 3 }), (address, zeros) => {
+        const text = formatIpv4(address).replaceAll(/\d+/g, (octet) => "0".repeat(zeros) + octet);
+        return parseIpv4Decimal(text) === address;
+      }),
+    );
   });
 
   it("survive text", () => {

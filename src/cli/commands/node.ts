@@ -19,6 +19,7 @@ interface NodeOptions {
   readonly tokenFile?: string;
   readonly hostIp: string;
   readonly services: string;
+  readonly nodePorts: string;
   readonly prefix: string;
   readonly mtu: number;
   readonly images?: string;
@@ -40,6 +41,7 @@ export function define(command: Command): void {
     .requiredOption("--api <url>", "API server: http://HOST:PORT or unix:/PATH")
     .option("--token-file <file>", "bearer token of the API server")
     .requiredOption("--services <prefix>", "service network, such as 10.254.0.0/16")
+    .option("--node-ports <range>", "range of the API server's node ports", "30000-32767")
     .option("--prefix <key>", "flannel's prefix in the store", "/coreos.com/network")
     .option("--mtu <bytes>", "MTU of the underlay", wholeNumber(576, 65_535), 1500)
     .option("--images <file>", 'JSON file with the images table: {"NAME": {"command": [...]}}')
@@ -63,13 +65,16 @@ function runByHand(options: NodeOptions): Promise<number> {
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? Exit.failed)));
 }
 
-function checkAddresses({ ip, hostIp, underlay, services }: NodeOptions): void {
+function checkAddresses({ ip, hostIp, underlay, services, nodePorts }: NodeOptions): void {
   for (const [flag, address] of Object.entries({ "--ip": ip, "--host-ip": hostIp, "--underlay": underlay })) {
     if (parseIpv4(address) === undefined)
       throw new CliError(`${flag} ${address}: give an IPv4 address`, Exit.usage);
   }
   if (parsePrefix(services) === undefined)
     throw new CliError(`--services ${services}: give a network such as 10.254.0.0/16`, Exit.usage);
+  const [first = 0, last = 0] = /^\d+-\d+$/.test(nodePorts) ? nodePorts.split("-").map(Number) : [];
+  if (first < 1 || first > last || last > 65_535)
+    throw new CliError(`--node-ports ${nodePorts}: give a range such as 30000-32767`, Exit.usage);
 }
 
 function configOf(options: NodeOptions): NodeConfig {
@@ -89,6 +94,7 @@ function configOf(options: NodeOptions): NodeConfig {
     underlay: { address: options.underlay, mtuBytes: options.mtu },
     nodenetPort: 8286,
     serviceNetwork: options.services,
+    nodePorts: options.nodePorts,
     flannelPrefix: options.prefix,
     lease: { ttlSeconds: 24 * 3600, renewMarginSeconds: 3600 },
     store: options.store.split(","),

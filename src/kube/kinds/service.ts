@@ -1,6 +1,7 @@
 /** Validation of Services (kubernetes pkg/apis/core/validation/validation.go, ValidateService). */
 import {
   cidr,
+  clusterIpAddress,
   dns1035Label,
   dnsLabel,
   dnsSubdomain,
@@ -143,11 +144,11 @@ function validateClusterIps(spec: Spec): FieldError[] {
   if (clusterIPs[0] !== clusterIP) return [invalid(field, clusterIPs, "first value must match `clusterIP`")];
   if (clusterIP === NONE) return validateHeadless(spec);
   const errors = clusterIPs.flatMap((ip, index) =>
-    ipAddress(ip).map((why) => invalid(`${field}[${index}]`, ip, why)),
+    clusterIpAddress(ip).map((why) => invalid(`${field}[${index}]`, ip, why)),
   );
   if (clusterIPs.length > 2) errors.push(invalid(field, clusterIPs, "may only hold up to 2 values"));
   if (errors.length > 0 || clusterIPs.length < 2) return errors;
-  const oneEach = isIpv4(clusterIPs[0]!) !== isIpv4(clusterIPs[1]!);
+  const oneEach = isIpv6(clusterIPs[0]!) !== isIpv6(clusterIPs[1]!);
   return oneEach ? [] : [invalid(field, clusterIPs, "may specify no more than one IP for each IP family")];
 }
 
@@ -182,7 +183,7 @@ function validateIpFamilyMatch({ clusterIP, clusterIPs = [], ipFamilies = [] }: 
   if (clusterIP === NONE) return [];
   return clusterIPs.flatMap((ip, index) => {
     const family = ipFamilies[index];
-    if (family === undefined || (family === "IPv4" ? isIpv4(ip) : isIpv6(ip))) return [];
+    if (family === undefined || (family === "IPv6") === isIpv6(ip)) return [];
     return [
       invalid(
         `spec.clusterIPs[${index}]`,

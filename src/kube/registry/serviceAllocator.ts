@@ -6,6 +6,7 @@
  */
 import type { Store, TxnResult } from "../../store/index.js";
 import { needsClusterIp, needsHealthCheckNodePort, needsNodePorts } from "../kinds/serviceDefaults.js";
+import { canonicalClusterIp } from "../names.js";
 import type { Service, ServiceCIDR } from "../objects.js";
 import { resourceInfo } from "../resources.js";
 import { type FieldError, fieldError, internalError, invalid } from "../status.js";
@@ -163,7 +164,8 @@ export class ServiceAllocator {
     if (!needsClusterIp(spec) || spec.clusterIP === "None") return [];
     const asked = spec.clusterIPs ?? [];
     const errors = asked.flatMap((ip) => {
-      const why = held.ips.includes(ip) ? undefined : this.#whyNotIp(ip, owner);
+      const known = canonicalClusterIp(ip) ?? ip;
+      const why = held.ips.includes(known) ? undefined : this.#whyNotIp(known, owner);
       return why === undefined
         ? []
         : [fieldError.invalid("spec.clusterIPs", asked, `failed to allocate IP ${ip}: ${why}`)];
@@ -246,12 +248,13 @@ interface Holdings {
   readonly ports: ReadonlySet<number>;
 }
 
+/** Addresses in their usual spelling, whatever the Service's own. */
 function holdings(service: Service | undefined): Holdings {
   const { clusterIP, clusterIPs, ports = [], healthCheckNodePort } = service?.spec ?? {};
   const ips = clusterIPs ?? [clusterIP];
   const numbers = [...ports.map((port) => port.nodePort), healthCheckNodePort];
   return {
-    ips: ips.filter((ip): ip is string => Boolean(ip) && ip !== "None"),
+    ips: ips.flatMap((ip) => (ip && ip !== "None" ? [canonicalClusterIp(ip) ?? ip] : [])),
     ports: new Set(numbers.filter((port): port is number => Boolean(port))),
   };
 }

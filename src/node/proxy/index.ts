@@ -12,7 +12,7 @@ import {
   isIpv6Handle,
   type NodeAddresses,
 } from "../../datapath/index.js";
-import { Informer, type KubeClient, type Node } from "../../kube/index.js";
+import { Informer, type KubeClient, type Node, type ServiceCIDR } from "../../kube/index.js";
 import {
   type ConnectionCounter,
   DualStackProxier,
@@ -50,6 +50,7 @@ export class NodeProxy {
   readonly #metrics: ProxyMetrics;
   /** Its own Node is all that kube-proxy asks of nodes. */
   readonly #node: Informer<Node>;
+  readonly #cidrs: Informer<ServiceCIDR>;
   #checks: ServiceHealthServers | undefined;
   #status: StatusServers | undefined;
 
@@ -57,6 +58,7 @@ export class NodeProxy {
     const { config, client, log } = options;
     this.#log = log;
     this.#node = new Informer<Node>(client, "nodes", { fieldSelector: `metadata.name=${config.name}` });
+    this.#cidrs = new Informer<ServiceCIDR>(client, "servicecidrs");
     this.proxier = makeProxier(options);
     this.#metrics = new ProxyMetrics(() => this.proxier.metrics());
     this.watch = new ServiceWatch(client, this.proxier, {
@@ -80,11 +82,15 @@ export class NodeProxy {
     this.watch.start();
     const onNode = (node: Node) => this.onNode(node);
     this.#node.start({ onAdd: onNode, onUpdate: onNode });
+    const onCidrs = () =>
+      this.proxier.onServiceCidrs(this.#cidrs.items().flatMap(({ spec }) => spec?.cidrs ?? []));
+    this.#cidrs.start({ onAdd: onCidrs, onUpdate: onCidrs, onDelete: onCidrs });
   }
 
   stop(): void {
     this.watch.stop();
     this.#node.stop();
+    this.#cidrs.stop();
     this.#checks?.close();
     this.#status?.close();
   }
