@@ -112,17 +112,11 @@ export class Datapath {
       egress,
       bridgeNetfilter,
     );
-    this.fast = new FastPath(
-      arena,
-      this.conntrack,
-      policies,
-      this.hostLink,
-      counters,
-      sink,
-      bridgeNetfilter,
-      bridgeMac,
-      hostPortMac,
-    );
+    const { hostLink } = this;
+    this.fast = new FastPath({
+      ...{ arena, conntrack: this.conntrack, policies, hostLink, counters, sink },
+      ...{ bridgeNetfilter, bridgeMac, hostPortMac },
+    });
     this.answers = new Answers(
       this.scratch,
       counters,

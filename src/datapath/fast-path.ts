@@ -24,7 +24,8 @@ const SRC = 12;
 const DST = 16;
 const PORTS = 20;
 const UDP_LENGTH = 24;
-const TCP_OFFSET_AND_FLAGS = 32;
+const TCP_OFFSET = 32;
+const TCP_FLAGS = 33;
 /** Version 4, five words of header. */
 const PLAIN_HEADER = 0x45;
 /** MF and the fragment offset; not DF. */
@@ -35,46 +36,64 @@ const TCP_ACK = 8;
 const TCP_WINDOW = 14;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
-const TCP_HEADER_BYTES = 20;
-const UDP_HEADER_BYTES = 8;
-const NAT = Meta.srcNat | Meta.dstNat;
-const TCP = IpProtocol.tcp;
-const UDP = IpProtocol.udp;
-const ACK = TcpFlag.ack;
-const STATE_FLAGS = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst | TcpFlag.ack;
-const LEAST_BYTES = IPV4_HEADER_BYTES + 14;
+const TCP_HEADER = 20;
+const UDP_HEADER = 8;
+/** A TCP header with nothing but a timestamp in its options, and how those begin. */
+const TIMESTAMP_HEADER = 32;
+const TIMESTAMP_ONLY = 0x0101080a;
 const NEEDS_CSUM = 0x100;
 const GSO_TYPE_MASK = 0x7f;
+const STATE_FLAGS = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst | TcpFlag.ack;
+// V8 compiles a module's own constants into the code, but looks up imported ones each time.
+const { pod: POD, host: HOST, overlay: OVERLAY, nodenet: NODENET } = PortKind;
+const { tcp: TCP, udp: UDP } = IpProtocol;
+const { src: WORD_SRC, dst: WORD_DST, ports: WORD_PORTS, meta: META } = Word;
+const NAT = Meta.srcNat | Meta.dstNat;
+const TUPLE = REPLY_TUPLE;
+const ENTRY_WORDS = WORDS_PER_ENTRY;
+const ACK = TcpFlag.ack;
+const ETHERNET_BYTES = ETHERNET_HEADER_BYTES;
+const VNET_BYTES = VNET_HDR_BYTES;
+const IPV4_TYPE = EtherType.ipv4;
+const IP_HEADER = IPV4_HEADER_BYTES;
+/** IP header and as much of the next as is read at once. */
+const LEAST_BYTES = IP_HEADER + 14;
+/** Offsets and lengths in the arena. */
+const OFFSET = 0x3fffffff;
+/** References of a flow table: see MAX_CAPACITY. */
+const REFERENCE = 0x1ffffff;
+const { forward: FORWARDED, bridged: BRIDGED } = Verdict;
+
+/** What a packet's way depends on. */
+export interface FastPathParts {
+  readonly arena: Uint8Array;
+  readonly conntrack: Conntrack;
+  readonly policies: PolicyGate;
+  readonly hostLink: HostLink;
+  readonly counters: Counters;
+  readonly sink: FrameSink;
+  readonly bridgeNetfilter: boolean;
+  readonly bridgeMac: Uint8Array;
+  readonly hostPortMac: Uint8Array;
+}
+
+/** Whether the frame was forwarded; if not, nothing has changed. */
+type Forward = (port: Port, frame: number, length: number, peer: number) => boolean;
 
 export class FastPath {
-  private readonly view: DataView;
-  private readonly words: Int32Array;
+  /** What {@link makeForward} reads while packets pass. */
+  private readonly state = { hostIsReachable: false };
   private readonly ways = new WayCache();
-  private readonly bridgeMac: MacWords;
-  private readonly hostPortMac: MacWords;
+  private readonly carry: Forward;
   private routesVersion = 0;
-  private hostIsReachable = false;
 
-  constructor(
-    private readonly arena: Uint8Array,
-    private readonly conntrack: Conntrack,
-    private readonly policies: PolicyGate,
-    private readonly hostLink: HostLink,
-    private readonly counters: Counters,
-    private readonly sink: FrameSink,
-    private readonly bridgeNetfilter: boolean,
-    bridgeMac: Uint8Array,
-    hostPortMac: Uint8Array,
-  ) {
-    this.view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength);
-    this.words = conntrack.words;
-    this.bridgeMac = MacWords.of(bridgeMac);
-    this.hostPortMac = MacWords.of(hostPortMac);
+  constructor(parts: FastPathParts) {
+    this.carry = makeForward(parts, this.ways, this.state);
   }
 
   /** Begins a batch; what was learned under another version of the routes is forgotten. */
   begin(routesVersion: number, hostIsReachable: boolean): void {
-    this.hostIsReachable = hostIsReachable;
+    this.state.hostIsReachable = hostIsReachable;
     if (routesVersion === this.routesVersion) return;
     this.routesVersion = routesVersion;
     this.forget();
@@ -98,32 +117,57 @@ export class FastPath {
    * Forwards the frame if it can. `peer` is signed. Returns whether it did; if not, nothing has changed.
    */
   forward(port: Port, frame: number, length: number, peer: number): boolean {
-    if (port.kind === PortKind.overlay || port.kind === PortKind.nodenet)
-      return this.forwardIp(port, frame, frame, length, peer, false);
-    if (length < ETHERNET_HEADER_BYTES || this.view.getUint16(frame + 12) !== EtherType.ipv4) return false;
-    const ip = frame + ETHERNET_HEADER_BYTES;
-    const bytes = length - ETHERNET_HEADER_BYTES;
-    if (port.kind === PortKind.host) {
-      return this.hostPortMac.isAt(this.view, frame) && this.forwardIp(port, frame, ip, bytes, peer, false);
-    }
-    if (port.kind !== PortKind.pod || port.ip32 === 0 || !port.macWords.isAt(this.view, frame + 6))
-      return false;
-    const bridged = !this.bridgeMac.isAt(this.view, frame);
-    if (bridged && !this.bridgeNetfilter) return false;
-    return this.forwardIp(port, frame, ip, bytes, peer, bridged);
+    return this.carry(port, frame, length, peer);
   }
+}
 
-  /** The IP packet of `length` bytes at `ip`. One function on purpose: calls are what a packet costs most. */
-  private forwardIp(
-    port: Port,
-    frame: number,
-    ip: number,
-    length: number,
-    peer: number,
-    bridged: boolean,
-  ): boolean {
-    const { view, words } = this;
-    if (length < LEAST_BYTES) return false;
+/**
+ * The way of one frame. One function on purpose, for calls are what a packet costs most; and one that is made once and
+ * closes over what it works on, for V8 then compiles the addresses and lengths of its arrays into the code. Masks tell it
+ * that sums of offsets stay in 32 bits.
+ */
+function makeForward(
+  parts: FastPathParts,
+  ways: WayCache,
+  state: { readonly hostIsReachable: boolean },
+): Forward {
+  const { arena, conntrack, policies, hostLink, counters, sink, bridgeNetfilter } = parts;
+  const { words, settled } = conntrack;
+  const { find, touchUdp, touchAck } = settled;
+  const view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength);
+  const bridgeMac = MacWords.of(parts.bridgeMac);
+  const hostPortMac = MacWords.of(parts.hostPortMac);
+
+  return (port, anyFrame, frameBytes, peer) => {
+    // The link.
+    const frame = anyFrame & OFFSET;
+    const kind = port.kind;
+    let ip = frame;
+    let length = frameBytes & OFFSET;
+    let bridged = false;
+    if (kind === POD || kind === HOST) {
+      ip = frame + ETHERNET_BYTES;
+      length -= ETHERNET_BYTES;
+      if (length < LEAST_BYTES || view.getUint16(frame + 12) !== IPV4_TYPE) return false;
+      const dstHead = view.getInt32(frame);
+      const middle = view.getInt32(frame + 4);
+      if (kind === HOST) {
+        if (dstHead !== hostPortMac.head || middle >>> 16 !== hostPortMac.tail) return false;
+      } else {
+        const mac = port.macWords;
+        const srcTail = view.getInt32(frame + 8);
+        if (
+          port.ip32 === 0 ||
+          ((middle << 16) | (srcTail >>> 16)) !== mac.head ||
+          (srcTail & 0xffff) !== mac.tail
+        )
+          return false;
+        bridged = dstHead !== bridgeMac.head || middle >>> 16 !== bridgeMac.tail;
+        if (bridged && !bridgeNetfilter) return false;
+      }
+    } else if (length < LEAST_BYTES || (kind !== OVERLAY && kind !== NODENET)) return false;
+
+    // An IPv4 header without options or fragments.
     const first = view.getInt32(ip);
     const second = view.getInt32(ip + 4);
     const time = view.getInt32(ip + TIME_WORD);
@@ -131,116 +175,111 @@ export class FastPath {
     const dst = view.getInt32(ip + DST);
     if (first >>> 24 !== PLAIN_HEADER || (first & 0xffff) !== length || (second & FRAGMENT) !== 0)
       return false;
-    if (fold(halves(first) + halves(second) + halves(time) + halves(src) + halves(dst)) !== 0xffff)
-      return false;
+    const sum = halves(first) + halves(second) + halves(time) + halves(src) + halves(dst);
+    if (carry(carry(sum)) !== 0xffff) return false;
 
     // A segment or datagram that changes no state.
     const protocol = (time >>> 16) & 0xff;
     const isTcp = protocol === TCP;
-    const word = view.getUint16(ip + (isTcp ? TCP_OFFSET_AND_FLAGS : UDP_LENGTH));
-    const l4Bytes = isTcp ? (word >>> 12) << 2 : word;
-    if (
-      isTcp
-        ? (word & STATE_FLAGS) !== ACK || l4Bytes < TCP_HEADER_BYTES
-        : protocol !== UDP || l4Bytes < UDP_HEADER_BYTES
-    )
-      return false;
-    if (l4Bytes > length - IPV4_HEADER_BYTES) return false;
+    const l4Bytes = isTcp ? (view.getUint8(ip + TCP_OFFSET) >>> 4) << 2 : view.getUint16(ip + UDP_LENGTH);
+    if (isTcp) {
+      if (l4Bytes < TCP_HEADER || (view.getUint8(ip + TCP_FLAGS) & STATE_FLAGS) !== ACK) return false;
+    } else if (protocol !== UDP || l4Bytes < UDP_HEADER) return false;
+    if (l4Bytes > length - IP_HEADER) return false;
 
+    // Of a settled connection, from where its packets come.
     const portId = port.id;
-    if (port.ip32 !== 0 ? src !== port.ip32 : !this.ways.isAdmitted(portId, src, peer)) return false;
+    if (port.ip32 !== 0 ? src !== port.ip32 : !ways.isAdmitted(portId, src, peer)) return false;
     const ports = view.getInt32(ip + PORTS);
-    const reference = this.conntrack.settled(protocol, src, dst, ports);
-    if (reference === 0 || !this.policies.isSettled(reference)) return false;
-    const at = (reference >>> 1) * WORDS_PER_ENTRY;
-    const meta = words[at + Word.meta];
-    const translated = (meta & NAT) !== 0;
-    const other = at + REPLY_TUPLE - (reference & 1) * REPLY_TUPLE;
-    const newDst = translated ? words[other + Word.src] : dst;
+    const reference = find(protocol, src, dst, ports) & REFERENCE;
+    if (reference === 0 || !policies.isSettled(reference)) return false;
+    const at = (reference >>> 1) * ENTRY_WORDS;
+    const translated = (words[at + META] & NAT) !== 0;
+    const other = at + TUPLE - (reference & 1) * TUPLE;
+    const newDst = translated ? words[other + WORD_SRC] : dst;
 
-    const way = this.ways.find(portId, newDst);
+    // Where it goes.
+    const way = ways.find(portId, newDst);
     if (way < 0) return false;
-    const out = this.ways.port(way);
+    const out = ways.port(way);
     const outKind = out.kind;
     if (bridged ? newDst !== dst || !isBehind(out, view, frame) : time >>> 24 <= 1) return false;
-    if (outKind === PortKind.host && !this.hostIsReachable) return false;
-    const offload = view.getUint16(frame - VNET_HDR_BYTES);
+    if (outKind === HOST && !state.hostIsReachable) return false;
+    const offload = view.getUint16(frame - VNET_BYTES);
     let wireBytes = length;
     if (offload !== 0) {
-      if ((offload & GSO_TYPE_MASK) !== 0) {
-        wireBytes =
-          IPV4_HEADER_BYTES + (isTcp ? l4Bytes : UDP_HEADER_BYTES) + view.getUint16(frame - 6, true);
-      }
-      if (
-        (offload & NEEDS_CSUM) !== 0 &&
-        (view.getUint16(frame - 4, true) !== ip + IPV4_HEADER_BYTES - frame ||
-          view.getUint16(frame - 2, true) !== (isTcp ? TCP_CHECKSUM : UDP_CHECKSUM))
-      )
-        return false;
+      if ((offload & GSO_TYPE_MASK) !== 0)
+        wireBytes = IP_HEADER + (isTcp ? l4Bytes : UDP_HEADER) + view.getUint16(frame - 6, true);
+      const sumAt = ip + IP_HEADER - frame + (isTcp ? TCP_CHECKSUM << 16 : UDP_CHECKSUM << 16);
+      if ((offload & NEEDS_CSUM) !== 0 && view.getInt32(frame - 4, true) !== sumAt) return false;
     }
     if (wireBytes > out.mtuBytes) return false;
 
-    if (!isTcp) this.conntrack.touch(reference, length);
+    if (!isTcp) touchUdp(reference, length);
     else {
-      const header = ip + IPV4_HEADER_BYTES;
-      const inWindow = this.conntrack.touchTcp(
-        reference,
-        word & 0xff,
-        view.getInt32(header + TCP_SEQ),
-        view.getInt32(header + TCP_ACK),
-        view.getUint16(header + TCP_WINDOW),
-        this.arena,
-        header,
-        l4Bytes,
-        length,
-        length - IPV4_HEADER_BYTES - l4Bytes,
-      );
-      if (!inWindow) return false;
+      const header = ip + IP_HEADER;
+      const seq = view.getInt32(header + TCP_SEQ);
+      const ack = view.getInt32(header + TCP_ACK);
+      const window = view.getUint16(header + TCP_WINDOW);
+      const payload = length - IP_HEADER - l4Bytes;
+      const hasNoSack =
+        l4Bytes === TCP_HEADER ||
+        (l4Bytes === TIMESTAMP_HEADER && view.getInt32(header + TCP_HEADER) === TIMESTAMP_ONLY);
+      if (!hasNoSack || !touchAck(reference, seq, ack, window, length, payload)) {
+        const flags = view.getUint8(ip + TCP_FLAGS);
+        if (!conntrack.touchTcp(reference, flags, seq, ack, window, arena, header, l4Bytes, length, payload))
+          return false;
+      }
     }
+
     // Nothing speaks against it: from here on it is forwarded.
     let addresses = 0;
     if (translated) {
-      const newSrc = words[other + Word.dst];
-      const turned = words[other + Word.ports];
+      const newSrc = words[other + WORD_DST];
+      const turned = words[other + WORD_PORTS];
       const newPorts = (turned << 16) | (turned >>> 16);
       addresses = halves(~src) + halves(newSrc) + halves(~dst) + halves(newDst);
       view.setInt32(ip + SRC, newSrc);
       view.setInt32(ip + DST, newDst);
       view.setInt32(ip + PORTS, newPorts);
-      const field = ip + (isTcp ? IPV4_HEADER_BYTES + TCP_CHECKSUM : IPV4_HEADER_BYTES + UDP_CHECKSUM);
+      const field = ip + (isTcp ? IP_HEADER + TCP_CHECKSUM : IP_HEADER + UDP_CHECKSUM);
       const before = view.getUint16(field);
-      if ((offload & NEEDS_CSUM) !== 0) view.setUint16(field, fold(before + addresses));
+      if ((offload & NEEDS_CSUM) !== 0) view.setUint16(field, carry(carry(before + addresses)));
       else if (isTcp || before !== 0) {
-        const sum = fold((before ^ 0xffff) + addresses + halves(~ports) + halves(newPorts)) ^ 0xffff;
-        view.setUint16(field, sum === 0 && !isTcp ? 0xffff : sum);
+        const changed = (before ^ 0xffff) + addresses + halves(~ports) + halves(newPorts);
+        const after = carry(carry(changed)) ^ 0xffff;
+        view.setUint16(field, after === 0 && !isTcp ? 0xffff : after);
       }
     }
     if (bridged) {
-      if (translated) view.setUint16(ip + TIME_WORD + 2, fold((~time & 0xffff) + addresses) ^ 0xffff);
-      this.sink.send(out.id, frame, length + ETHERNET_HEADER_BYTES, 0);
-      this.counters.count(Verdict.bridged);
+      if (translated) view.setUint16(ip + TIME_WORD + 2, carry(carry((~time & 0xffff) + addresses)) ^ 0xffff);
+      sink.send(out.id, frame, length + ETHERNET_BYTES, 0);
+      counters.count(BRIDGED);
       return true;
     }
     const left = (time >>> 16) - 0x100;
-    view.setInt32(
-      ip + TIME_WORD,
-      (left << 16) | (fold((~time & 0xffff) + addresses + (~time >>> 16) + left) ^ 0xffff),
-    );
-    if (outKind === PortKind.pod || outKind === PortKind.host) {
-      const start = ip - ETHERNET_HEADER_BYTES;
+    const headerSum = carry(carry((~time & 0xffff) + addresses + (~time >>> 16) + left)) ^ 0xffff;
+    view.setInt32(ip + TIME_WORD, (left << 16) | headerSum);
+    let start = ip;
+    let nextHop = 0;
+    if (outKind === POD || outKind === HOST) {
+      start = ip - ETHERNET_BYTES;
+      const isPod = outKind === POD;
+      const to = isPod ? out.macWords : hostLink.macWords;
+      const from = isPod ? bridgeMac : hostPortMac;
       if (start !== frame) moveVnet(view, frame, start, offload);
-      const isPod = outKind === PortKind.pod;
-      (isPod ? out.macWords : this.hostLink.macWords).write(view, start);
-      (isPod ? this.bridgeMac : this.hostPortMac).write(view, start + 6);
-      view.setUint16(start + 12, EtherType.ipv4);
-      this.sink.send(out.id, start, length + ETHERNET_HEADER_BYTES, 0);
+      view.setInt32(start, to.head);
+      view.setInt32(start + 4, (to.tail << 16) | (from.head >>> 16));
+      view.setInt32(start + 8, (from.head << 16) | from.tail);
+      view.setUint16(start + 12, IPV4_TYPE);
     } else {
-      if (ip !== frame) moveVnet(view, frame, ip, offload);
-      this.sink.send(out.id, ip, length, this.ways.nextHop(way));
+      nextHop = ways.nextHop(way);
+      if (start !== frame) moveVnet(view, frame, start, offload);
     }
-    this.counters.count(Verdict.forward);
+    sink.send(out.id, start, length + ip - start, nextHop);
+    counters.count(FORWARDED);
     return true;
-  }
+  };
 }
 
 /** Moves the virtio_net_hdr when a frame's start moves; what counts from the start moves along. */
@@ -251,20 +290,21 @@ function moveVnet(view: DataView, from: number, to: number, offload: number): vo
     view.setUint16(to - 2, 0);
     return;
   }
-  const headerLength = view.getUint16(from - 8, true);
-  const size = view.getUint16(from - 6, true);
-  const start = view.getUint16(from - 4, true);
-  const offset = view.getUint16(from - 2, true);
-  view.setUint16(to - VNET_HDR_BYTES, offload);
-  view.setUint16(to - 8, headerLength === 0 ? 0 : headerLength + from - to, true);
-  view.setUint16(to - 6, size, true);
-  view.setUint16(to - 4, (offload & NEEDS_CSUM) === 0 ? start : start + from - to, true);
-  view.setUint16(to - 2, offset, true);
+  const lengths = view.getInt32(from - 8, true);
+  const sum = view.getInt32(from - 4, true);
+  view.setUint16(to - VNET_BYTES, offload);
+  view.setInt32(to - 8, (lengths & 0xffff) === 0 ? lengths : movedLow(lengths, from - to), true);
+  view.setInt32(to - 4, (offload & NEEDS_CSUM) === 0 ? sum : movedLow(sum, from - to), true);
+}
+
+/** The lower half of a word moves by `distance`. */
+function movedLow(word: number, distance: number): number {
+  return (word & ~0xffff) | ((word + distance) & 0xffff);
 }
 
 /** Whether the frame is addressed to the pod behind the port. */
 function isBehind(port: Port, view: DataView, frame: number): boolean {
-  return port.kind === PortKind.pod && port.ip32 !== 0 && port.macWords.isAt(view, frame);
+  return port.kind === POD && port.ip32 !== 0 && port.macWords.isAt(view, frame);
 }
 
 /** The two 16-bit words of a 32-bit word, added. */
@@ -272,8 +312,7 @@ function halves(word: number): number {
   return (word >>> 16) + (word & 0xffff);
 }
 
-/** Folds a sum of up to some thousand 16-bit words. */
-function fold(sum: number): number {
-  const once = (sum & 0xffff) + (sum >>> 16);
-  return (once & 0xffff) + (once >>> 16);
+/** Adds the carry of a sum of 16-bit words; twice for up to some thousand words. */
+function carry(sum: number): number {
+  return (sum & 0xffff) + (sum >>> 16);
 }

@@ -1,7 +1,8 @@
 /** An Ethernet address as two numbers, to compare and to write in two steps each. */
 export class MacWords {
-  private head = 0;
-  private tail = 0;
+  /** Its first four bytes, signed, and its last two. */
+  head = 0;
+  tail = 0;
 
   static of(mac: Uint8Array): MacWords {
     const words = new MacWords();
@@ -16,10 +17,5 @@ export class MacWords {
 
   isAt(view: DataView, offset: number): boolean {
     return view.getInt32(offset) === this.head && view.getUint16(offset + 4) === this.tail;
-  }
-
-  write(view: DataView, offset: number): void {
-    view.setInt32(offset, this.head);
-    view.setUint16(offset + 4, this.tail);
   }
 }

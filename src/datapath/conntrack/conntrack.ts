@@ -12,19 +12,19 @@ import { invertPorts } from "./invert.js";
 import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
 import { Protocols, REOPEN } from "./protocols.js";
 import { SctpState } from "./sctp.js";
+import { makeSettledFlows } from "./settled.js";
 import { State } from "./state.js";
 import { TCP_IGNORED, trackTcp } from "./tcp.js";
 
 /** How far early drop looks for an entry that may go (Linux: 8 buckets). */
 const EARLY_DROP_SLOTS = 64;
-/** State and flags of connections in which plain packets change nothing but counters and the deadline. */
-const SETTLED = Meta.seenReply | Meta.assured;
-const SETTLED_TCP = (State.established << Meta.stateShift) | SETTLED;
-const SETTLED_UDP = (State.udpStream << Meta.stateShift) | SETTLED;
 /** What an UPDATE tells of. */
 const TOLD = Meta.stateMask | Meta.seenReply | Meta.assured;
 
 export class Conntrack extends Protocols {
+  /** What most packets need. */
+  readonly settled = makeSettledFlows(this, this.table, this.protoWords, this.timeouts);
+
   /** Places the packet: fills its flow, `ctState` and translation. Returns CONTINUE or the verdict to drop it with. */
   track(packet: Packet): number {
     if (packet.isIcmpError) {
@@ -44,21 +44,7 @@ export class Conntrack extends Protocols {
   }
 
   /**
-   * The reference of a TCP or UDP connection that no plain packet of it takes to another state, so that {@link touch} or
-   * {@link touchTcp} is all there is to do; 0 when there is none. Takes signed addresses.
-   */
-  settled(protocol: number, src: number, dst: number, ports: number): number {
-    const reference = this.table.find(protocol, src, dst, ports);
-    if (reference === 0) return 0;
-    const { words } = this.table;
-    const at = (reference >>> 1) * WORDS_PER_ENTRY;
-    const state = words[at + Word.meta] & (Meta.stateMask | Meta.seenReply | Meta.assured);
-    if (state !== SETTLED_TCP && state !== SETTLED_UDP) return 0;
-    return words[at + Word.deadline] > this.now ? reference : 0;
-  }
-
-  /**
-   * Does with a plain segment of a {@link settled} TCP connection what {@link touch} does, if it is in window or may
+   * Counts a segment of a {@link settled} TCP connection and puts its end off, if it is in window or may
    * pass all the same; `lengthBytes` is that of the whole IP packet. False, with nothing counted, when it may not.
    */
   touchTcp(
@@ -96,15 +82,6 @@ export class Conntrack extends Protocols {
     else if (outcome !== TCP_IGNORED) return false;
     this.account(at, direction, lengthBytes);
     return true;
-  }
-
-  /** Counts a packet of a {@link settled} UDP connection and puts its end off. */
-  touch(reference: number, lengthBytes: number): void {
-    const { words } = this.table;
-    const at = (reference >>> 1) * WORDS_PER_ENTRY;
-    words[at + Word.deadline] =
-      this.now + this.timeouts[(words[at + Word.meta] & Meta.stateMask) >>> Meta.stateShift];
-    this.account(at, reference & 1, lengthBytes);
   }
 
   /** Enters the connection of an accepted first packet. Returns CONTINUE or a verdict. */

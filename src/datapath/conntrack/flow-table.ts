@@ -40,10 +40,19 @@ export const Meta = {
   labelShift: 18,
 } as const;
 
+// V8 compiles a module's own constants into the code.
+const { dst: DST, ports: PORTS, meta: META } = Word;
+const PROTOCOL = Meta.protocolMask;
+const ENTRY_WORDS = WORDS_PER_ENTRY;
+const TUPLE = REPLY_TUPLE;
+
 /** Most slots that may be taken, of the whole index. */
 const MAX_LOAD = 0.75;
 /** Leaves at least 7 bits of hash in a slot. */
 export const MAX_CAPACITY = (1 << 24) - 2;
+
+/** Looks a tuple up. */
+type Find = (protocol: number, src: number, dst: number, ports: number) => number;
 
 /** A direction of an entry: entry << 1 | direction. Entries count from 1, so 0 is none. */
 export class FlowTable {
@@ -52,6 +61,8 @@ export class FlowTable {
   count = 0;
   /** No entry at or above this one was ever used. */
   end = 1;
+  /** The reference whose tuple this is, or 0. */
+  readonly find: Find;
   private readonly slots: Int32Array;
   private readonly slotsPerHash: number;
   private readonly referenceBits: number;
@@ -72,33 +83,11 @@ export class FlowTable {
     this.slotsPerHash = this.slots.length / 2 ** 32;
     this.referenceBits = 32 - Math.clz32(capacity * 2 + 1);
     this.referenceMask = (1 << this.referenceBits) - 1;
+    this.find = makeFind(this.words, this.slots, this.referenceBits, seed, seed2);
   }
 
   get byteSize(): number {
     return this.words.byteLength + this.slots.byteLength;
-  }
-
-  /** The reference whose tuple this is, or 0. */
-  find(protocol: number, src: number, dst: number, ports: number): number {
-    const hash = this.hash(protocol, src | 0, dst | 0, ports | 0);
-    const tag = hash << this.referenceBits;
-    const { slots, words, referenceMask } = this;
-    for (let slot = this.home(hash); ; slot = slot + 1 === slots.length ? 0 : slot + 1) {
-      const word = slots[slot];
-      if (word === 0) return 0;
-      if (((word ^ tag) & ~referenceMask) !== 0) continue;
-      const reference = word & referenceMask;
-      const at = this.tupleAt(reference);
-      const meta = words[(reference >>> 1) * WORDS_PER_ENTRY + Word.meta];
-      if (
-        words[at] === (src | 0) &&
-        words[at + Word.dst] === (dst | 0) &&
-        words[at + Word.ports] === (ports | 0) &&
-        (meta & Meta.protocolMask) === protocol
-      ) {
-        return reference;
-      }
-    }
   }
 
   /** Takes an entry off the free list; 0 when the table is full. Fill its tuples and meta, then {@link link} it. */
@@ -183,12 +172,47 @@ export class FlowTable {
     return this.hash(meta & Meta.protocolMask, words[at], words[at + Word.dst], words[at + Word.ports]);
   }
 
-  /** Multiply-and-shift mixing. The high bits choose the slot, the low bits are the tag. */
   private hash(protocol: number, src: number, dst: number, ports: number): number {
-    let h = Math.imul(src ^ this.seed, 0x9e3779b1);
-    h = Math.imul((h ^ (h >>> 15)) + dst, 0x85ebca6b);
-    h = Math.imul((h ^ (h >>> 13)) + ports, 0xc2b2ae35);
-    h = Math.imul((h ^ (h >>> 16)) + (protocol ^ this.seed2), 0x27d4eb2f);
-    return h ^ (h >>> 15);
+    return mix(protocol, src, dst, ports, this.seed, this.seed2);
   }
+}
+
+/** Multiply-and-shift mixing. The high bits choose the slot, the low bits are the tag. */
+function mix(protocol: number, src: number, dst: number, ports: number, seed: number, seed2: number): number {
+  let h = Math.imul(src ^ seed, 0x9e3779b1);
+  h = Math.imul((h ^ (h >>> 15)) + dst, 0x85ebca6b);
+  h = Math.imul((h ^ (h >>> 13)) + ports, 0xc2b2ae35);
+  h = Math.imul((h ^ (h >>> 16)) + (protocol ^ seed2), 0x27d4eb2f);
+  return h ^ (h >>> 15);
+}
+
+/** The look-up, made once for a table: V8 then compiles the arrays' addresses and lengths into the code. */
+function makeFind(
+  words: Int32Array,
+  slots: Int32Array,
+  referenceBits: number,
+  seed: number,
+  seed2: number,
+): Find {
+  const slotCount = slots.length;
+  const slotsPerHash = slotCount / 2 ** 32;
+  const referenceMask = (1 << referenceBits) - 1;
+  return (protocol, src, dst, ports) => {
+    const hash = mix(protocol, src | 0, dst | 0, ports | 0, seed, seed2);
+    const tag = hash << referenceBits;
+    for (let slot = ((hash >>> 0) * slotsPerHash) | 0; ; slot = slot + 1 === slotCount ? 0 : slot + 1) {
+      const word = slots[slot];
+      if (word === 0) return 0;
+      if (((word ^ tag) & ~referenceMask) !== 0) continue;
+      const reference = word & referenceMask;
+      const entry = (reference >>> 1) * ENTRY_WORDS;
+      const at = entry + (reference & 1) * TUPLE;
+      const differs =
+        (words[at] ^ src) |
+        (words[at + DST] ^ dst) |
+        (words[at + PORTS] ^ ports) |
+        ((words[entry + META] & PROTOCOL) ^ protocol);
+      if (differs === 0) return reference;
+    }
+  };
 }

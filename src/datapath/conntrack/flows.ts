@@ -33,13 +33,13 @@ export class Flows implements ConntrackCleaner {
   /** From the first question on. */
   protected open: OpenConnections | undefined;
   /** In ticks since the first packet. */
-  protected now = 0;
+  now = 0;
   /** Where IPv6 addresses have their handles, if the node has any. */
   addressBook: AddressBook | undefined;
   /** Ticks by state: see timeoutIndex. */
-  protected timeouts: Int32Array;
+  protected readonly timeouts: Int32Array;
   /** As trackTcp wants them. */
-  protected tcpSettings: number;
+  tcpSettings: number;
   private current: ConntrackSettings;
   private epochMs = Number.NaN;
   private expiryCursor = 1;
@@ -81,7 +81,7 @@ export class Flows implements ConntrackCleaner {
     if (options.max !== undefined && !(options.max >= 1 && options.max <= capacity))
       throw new RangeError(`the table was made for ${capacity} connections: give 1 to ${capacity}`);
     this.current = conntrackSettings(options, this.current);
-    this.timeouts = timeoutTicks(this.current.timeouts);
+    this.timeouts.set(timeoutTicks(this.current.timeouts));
     this.tcpSettings = tcpSettingBits(this.current);
   }
 

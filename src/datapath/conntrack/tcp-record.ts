@@ -37,8 +37,8 @@ export const SCALE_BITS = 4;
 export const SCALE_MASK = 0xf;
 const FIRST_PEER_BIT = 8;
 /** Segment class (3 bits) and direction that were seen last, in the flags word. */
-const LAST_SEGMENT_SHIFT = 20;
-const LAST_SEGMENT_BITS = 7;
+export const LAST_SEGMENT_SHIFT = 20;
+export const LAST_SEGMENT_MASK = 7;
 export const LAST_DIRECTION = 1 << 23;
 
 /** The word {@link Tcp.last}: window 0–15, repeats 16–23, and for a SYN let through: scale 24–27 and two bits. */
@@ -106,7 +106,7 @@ export function settleScale(records: Int32Array, at: number): void {
 
 /** The {@link Segment} that was seen last. */
 export function lastSegment(records: Int32Array, at: number): number {
-  return (records[at + Tcp.flags] >>> LAST_SEGMENT_SHIFT) & LAST_SEGMENT_BITS;
+  return (records[at + Tcp.flags] >>> LAST_SEGMENT_SHIFT) & LAST_SEGMENT_MASK;
 }
 
 /** The direction that the last segment came from. */
@@ -115,6 +115,6 @@ export function lastDirection(records: Int32Array, at: number): number {
 }
 
 export function setLastSegment(records: Int32Array, at: number, direction: number, segment: number): void {
-  const kept = records[at + Tcp.flags] & ~((LAST_SEGMENT_BITS << LAST_SEGMENT_SHIFT) | LAST_DIRECTION);
+  const kept = records[at + Tcp.flags] & ~((LAST_SEGMENT_MASK << LAST_SEGMENT_SHIFT) | LAST_DIRECTION);
   records[at + Tcp.flags] = kept | (segment << LAST_SEGMENT_SHIFT) | (direction === 0 ? 0 : LAST_DIRECTION);
 }

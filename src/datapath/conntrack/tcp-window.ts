@@ -27,7 +27,7 @@ import {
 export const Window = { accept: 0, ignored: 1, invalid: 2 } as const;
 
 /** How far an acknowledgement may lag behind, at least (Linux MAXACKWINCONST). */
-const MAX_ACK_LAG = 66_000;
+export const MAX_ACK_LAG = 66_000;
 /** The ten bytes of two padding options and a timestamp, with which no SACK can come. */
 const TIMESTAMP_ONLY = 0x0101080a;
 const TIMESTAMP_OPTIONS_BYTES = 12;
