@@ -51,7 +51,7 @@ case $mode in
 esac
 
 # Tools that the tests drive; a test whose tool is missing says so, and in CI that is a failure.
-need curl=curl ping=iputils-ping nc=netcat-openbsd iperf3=iperf3 dig=dnsutils traceroute=traceroute socat=socat \
+need curl=curl ping=iputils-ping nc=netcat-openbsd iperf3=iperf3 iperf=iperf dig=dnsutils traceroute=traceroute socat=socat \
   tcpdump=tcpdump tshark=tshark etcd=etcd-server etcdctl=etcd-client kubectl=kubernetes-client ethtool=ethtool \
   nft=nftables conntrack=conntrack || true
 # Runs the tests and leaves a report of them.

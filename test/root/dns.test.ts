@@ -11,6 +11,12 @@ import { eventually, exec, ROOT } from "./lab.js";
 
 type Api = Awaited<ReturnType<typeof startApi>>;
 const ZONE = "cluster.local";
+/** What the name server upstream knows of addresses, its own and one of the cluster's. */
+const POINTERS: Readonly<Record<string, string>> = {
+  "123.2.0.192.in-addr.arpa": "my.test",
+  "9.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": "my6.test",
+  "80.0.254.10.in-addr.arpa": "not.asked.test",
+};
 let api: Api;
 let apiRuns = false;
 let upstream: FakeUpstream;
@@ -70,9 +76,12 @@ const FOO = service("dns-test-service-3", { type: "ExternalName", externalName: 
 beforeAll(async () => {
   api = await startApi();
   apiRuns = true;
-  upstream = await startUpstream((query) =>
-    answerTo(query, [{ name: query.questions![0]!.name, type: "A", ttl: 60, data: "192.0.2.1" }]),
-  );
+  upstream = await startUpstream((query) => {
+    const [{ name, type }] = query.questions as [{ name: string; type: string }];
+    if (type !== "PTR") return answerTo(query, [{ name, type: "A", ttl: 60, data: "192.0.2.1" }]);
+    const data = POINTERS[name];
+    return answerTo(query, data === undefined ? [] : [{ name, type, ttl: 60, data }]);
+  });
   port = await freePort();
   readyPort = await freePort();
   for (const one of [WEB, DB, FOO]) await api.http.create<Service>("services", one);
@@ -159,6 +168,20 @@ describe("[sig-network] DNS", () => {
       () => short(name, "A"),
       ([address]) => address === made.spec?.clusterIP,
     );
+  });
+});
+
+describe("[sig-network] DNS configMap nameserver Forward PTR lookup", () => {
+  it("should forward PTR records lookup to upstream nameserver [Slow][Serial]", async () => {
+    for (const transport of ["+notcp", "+tcp"]) {
+      expect(await short(transport, "-x", "192.0.2.123")).toEqual(["my.test."]);
+      expect(await short(transport, "-x", "2001:db8::29")).toEqual(["my6.test."]);
+    }
+    expect(await short("-x", "192.0.2.124")).toEqual([]);
+    expect(upstream.asked).toContain("udp 124.2.0.192.in-addr.arpa PTR");
+    // The cluster's own addresses are the cluster's to name.
+    expect(await short("-x", "10.254.0.80")).toEqual([`${under("web.default")}.`]);
+    expect(upstream.asked.filter((line) => line.includes("80.0.254.10"))).toEqual([]);
   });
 });
 

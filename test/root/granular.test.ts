@@ -1,6 +1,6 @@
 /** Upstream's Networking cases (test/e2e/common/network, test/e2e/network): who reaches whom, with real sockets. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Pod, Service } from "../../src/kube/index.js";
+import type { Container, Pod, Service } from "../../src/kube/index.js";
 import { HOST_IP, NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
 
 const lab = new ServiceLab("granular");
@@ -238,6 +238,53 @@ describe("[sig-network] HostPort", () => {
     await lab.becomes(NODES[1], url("127.0.0.1"), "refused");
     expect(await lab.ask("host", url(NODE_IPS[1]))).toEqual(["refused"]);
     expect(await lab.udp("host", NODE_IPS[1], 54323)).toEqual(["refused"]);
+  });
+});
+
+describe("[sig-network] Networking", () => {
+  it("should allow creating a Pod with an SCTP HostPort [LinuxOnly] [Serial]", async () => {
+    const loaded = async () => /^sctp /m.test((await lab.run(NODES[1], "cat", "/proc/modules")).stdout);
+    const before = await loaded();
+    const readinessProbe = { exec: { command: ["true"] }, periodSeconds: 1 };
+    const ports = [{ containerPort: 5060, hostPort: 5060, protocol: "SCTP" }];
+    await lab.client.create<Pod>("pods", {
+      metadata: { name: "hostport", namespace: "default" },
+      spec: {
+        nodeSelector: { "kubernetes.io/hostname": NODES[1] },
+        containers: [{ name: "main", image: "podwire/echo", ports, readinessProbe }],
+      },
+    });
+    const [pod] = await lab.ready("hostport");
+    expect(pod?.spec?.nodeName).toBe(NODES[1]);
+    expect(pod?.spec?.containers[0]?.ports).toEqual(ports);
+    // Its rule is the node process' own: no module of the kernel is loaded for it.
+    expect(await loaded()).toBe(before);
+    // The port is taken on that node, for SCTP alone.
+    const rival = (name: string, protocol: string) =>
+      lab.client.create<Pod>("pods", {
+        metadata: { name, namespace: "default" },
+        spec: {
+          nodeSelector: { "kubernetes.io/hostname": NODES[1] },
+          containers: [
+            {
+              name: "main",
+              image: "podwire/echo",
+              ports: [{ ...ports[0], protocol }],
+              readinessProbe,
+            } as Container,
+          ],
+        },
+      });
+    await rival("hostport-sctp", "SCTP");
+    await rival("hostport-tcp", "TCP");
+    await lab.ready("hostport-tcp");
+    const waiting = async () =>
+      (await lab.client.get<Pod>("pods", "default", "hostport-sctp")).status?.conditions?.find(
+        ({ type }) => type === "PodScheduled",
+      );
+    await lab.until("no node for the other", async () => (await waiting())?.reason === "Unschedulable");
+    expect((await waiting())?.message).toContain("free ports");
+    await lab.remove("pods", "hostport", "hostport-sctp", "hostport-tcp");
   });
 });
 

@@ -46,7 +46,7 @@ const UDP_ASK = `
 const { createSocket } = require("node:dgram");
 const [ip, port, source, count, timeoutMs] = process.argv.slice(1);
 const ask = () => new Promise((resolve) => {
-  const socket = createSocket("udp4");
+  const socket = createSocket(ip.includes(":") ? "udp6" : "udp4");
   const timer = setTimeout(() => end("timeout"), Number(timeoutMs));
   const end = (answer) => {
     clearTimeout(timer);
