@@ -56,8 +56,13 @@ const COMMANDS: readonly Entry[] = [
   { name: "trace", summary: "follow packets through the nodes", load: () => import("./commands/trace.js") },
   {
     name: "conntrack",
-    summary: "list or delete tracked connections of a node",
+    summary: "list, delete or follow tracked connections",
     load: () => import("./commands/conntrack.js"),
+  },
+  {
+    name: "sysctl",
+    summary: "read or set how a node tracks connections",
+    load: () => import("./commands/sysctl.js"),
   },
   { name: "store", summary: "read and watch the store", load: () => import("./commands/store.js") },
   {

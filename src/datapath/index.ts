@@ -17,9 +17,10 @@
 export { CONNTRACK_EVENTS, type ConntrackEvent, type ConntrackEventType } from "./conntrack/events.js";
 export { type ConntrackFilter, type ConntrackRecord, matchesFilter } from "./conntrack/records.js";
 export type { ConntrackOptions, ConntrackSettings, TcpTracking } from "./conntrack/settings.js";
-export { type ConntrackSnapshot, SNAPSHOT_WORDS } from "./conntrack/snapshot.js";
+export { type ConntrackSnapshot, SNAPSHOT_ADDRESS_BYTES, SNAPSHOT_WORDS } from "./conntrack/snapshot.js";
 export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
 export type { ConntrackStats } from "./conntrack/stats.js";
+export { readSysctl, SYSCTL_NAMES, writeSysctls } from "./conntrack/sysctls.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
 export { AddressBook, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
 export type { Route6, RouteTable6 } from "./ipv6/routes.js";

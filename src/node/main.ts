@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { closeLog, createLog } from "../observe/index.js";
 import { type NodeConfig, NodeExit } from "./config.js";
-import { LeaseLostError, NodeSetupError, runNode } from "./node.js";
+import { LeaseLostError, NodeSetupError } from "./errors.js";
+import { runNode } from "./node.js";
 
 const path = process.argv[2];
 if (!path) {

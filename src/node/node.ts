@@ -7,61 +7,38 @@ import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { TunTapError, type UdpSocket } from "tun-tap-ts";
-import {
-  AddressBook,
-  type ConntrackCleaner,
-  type Datapath,
-  type NodeAddresses,
-  type NodeAddresses6,
-} from "../datapath/index.js";
-import { HttpKubeClient, Informer, type KubeClient, type Node, type Pod } from "../kube/index.js";
+import { AddressBook, type ConntrackCleaner, type Datapath, type NodeAddresses } from "../datapath/index.js";
+import { HttpKubeClient, Informer, type KubeClient, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
 import { NetworkPolicies } from "../policy/index.js";
 import type { ConnectionCounter } from "../proxy/index.js";
 import { connectStore, type Store } from "../store/index.js";
-import {
-  formatIpv4,
-  formatIpv6,
-  formatIpv6Prefix,
-  formatPrefix,
-  parseIpv4,
-  parseIpv6,
-  parseIpv6Prefix,
-  parsePrefix,
-} from "../wire/index.js";
+import { formatIpv4, formatIpv6, formatIpv6Prefix, formatPrefix } from "../wire/index.js";
 import type { NodeConfig } from "./config.js";
 import { ConntrackFile } from "./conntrackFile.js";
+import { keepConntrack } from "./conntrackKeeper.js";
 import { Dataplane, monotonicNow, openUnderlay } from "./dataplane.js";
+import { LeaseLostError, NodeSetupError } from "./errors.js";
 import { claimHostLink, configureHostLink, type HostLinkOptions } from "./hostLink.js";
 import { LoopbackPorts } from "./loopbackPorts.js";
+import { nodeAddresses } from "./nodeAddresses.js";
 import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
 import { connectFrom } from "./nodeSockets.js";
 import { OwnedJournal } from "./owned.js";
+import { followPeers } from "./peerRoutes.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
 import { SandboxStore } from "./pods/sandbox.js";
 import { PolicyWatch } from "./policyWatch.js";
 import { NodeProxy } from "./proxy/index.js";
-import { NodeRegistration, PUBLIC_IP_ANNOTATION } from "./register.js";
+import { NodeRegistration } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
 import { TraceHub } from "./traceHub.js";
 
 /** How long pods of an earlier process wait for the policies to be known. */
 const POLICY_WAIT_MS = 2000;
-/** How often open connections are saved: what a killed process loses at most. */
-const CONNTRACK_SAVE_MS = 5000;
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
-
-/** The node cannot run as it is configured; starting it again would not help. */
-export class NodeSetupError extends Error {
-  override readonly name = "NodeSetupError";
-}
-
-/** Another node holds this one's subnet now: a new start takes a new one. */
-export class LeaseLostError extends Error {
-  override readonly name = "LeaseLostError";
-}
 
 export interface RunningNode {
   /** Ends the process's part; pods and devices stay for the next start. */
@@ -173,31 +150,6 @@ class NodeProcess implements RunningNode {
     this.#journal.close();
   }
 
-  /** Takes up the connections of the process before, and saves them for the next. */
-  #keepConntrack(datapath: Datapath, { nodeIp, podSubnet }: NodeAddresses): void {
-    const { conntrack } = datapath;
-    const owner = `${formatIpv4(nodeIp)} ${formatIpv4(podSubnet.address)}/${podSubnet.length}`;
-    const file = new ConntrackFile(join(this.#config.dir, "conntrack.bin"), owner);
-    const saved = file.load();
-    conntrack.setTime(monotonicNow());
-    if (saved !== undefined) {
-      const restored = conntrack.restore(saved.snapshot, Date.now() - saved.savedAtMs);
-      if (restored > 0) this.#log("info", `${restored} open connections go on`);
-    }
-    const failed = (error: Error) => this.#log("warn", `connections are not saved: ${error.message}`);
-    const timer = setInterval(() => {
-      file.save(conntrack.snapshot(), Date.now()).catch(failed);
-    }, CONNTRACK_SAVE_MS);
-    this.#stops.push(() => {
-      clearInterval(timer);
-      try {
-        file.saveNow(conntrack.snapshot(), Date.now());
-      } catch (error) {
-        failed(error as Error);
-      }
-    });
-  }
-
   #startDataplane(
     addresses: NodeAddresses,
     network: OverlayNetwork,
@@ -238,7 +190,13 @@ class NodeProcess implements RunningNode {
       log: this.#log,
     });
     this.#parts.datapath = this.#dataplane.datapath;
-    this.#keepConntrack(this.#dataplane.datapath, addresses);
+    const { datapath } = this.#dataplane;
+    const { nodeIp, podSubnet } = addresses;
+    const owner = `${formatIpv4(nodeIp)} ${formatIpv4(podSubnet.address)}/${podSubnet.length}`;
+    datapath.conntrack.setTime(monotonicNow());
+    this.#stops.push(
+      keepConntrack(datapath, new ConntrackFile(join(this.#config.dir, "conntrack.bin"), owner), this.#log),
+    );
     return this.#dataplane;
   }
 
@@ -328,7 +286,7 @@ class NodeProcess implements RunningNode {
       ...(ipv6 ? [formatIpv6Prefix(ipv6.podSubnet)] : []),
     ]);
     registration.start();
-    const nodes = this.#followNodes(dataplane);
+    const nodes = followPeers(this.#client, config.name, dataplane.datapath, dataplane.nodenetPort);
     this.#stops.push(
       () => proxy.stop(),
       () => registration.stop(),
@@ -338,33 +296,6 @@ class NodeProcess implements RunningNode {
       () => kubelet.stop(),
     );
     void Promise.all([pods.synced, services.synced]).then(() => kubelet.start());
-  }
-
-  /** Routes to the other nodes' own addresses, over the emulated node network. */
-  #followNodes(dataplane: Dataplane): Informer<Node> {
-    const nodes = new Informer<Node>(this.#client, "nodes");
-    const { routes, routes6 } = dataplane.datapath;
-    const port = dataplane.nodenetPort;
-    const each = (node: Node, act: (address: string, nextHop: number) => void) => {
-      const nextHop = parseIpv4(node.metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
-      if (node.metadata?.name === this.#config.name || nextHop === undefined) return;
-      for (const { type, address } of node.status?.addresses ?? [])
-        if (type === "InternalIP") act(address, nextHop);
-    };
-    const put = (node: Node) =>
-      each(node, (text, nextHop) => {
-        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-        if (ip !== undefined) routes.put({ prefix: { address: ip, length: 32 }, port, nextHop });
-        if (ip6 !== undefined) routes6?.put({ prefix: { address: ip6, length: 128 }, port, nextHop });
-      });
-    const remove = (node: Node) =>
-      each(node, (text) => {
-        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-        if (ip !== undefined) routes.delete({ address: ip, length: 32 });
-        if (ip6 !== undefined) routes6?.delete({ address: ip6, length: 128 });
-      });
-    nodes.start({ onAdd: put, onUpdate: put, onDelete: remove });
-    return nodes;
   }
 
   #status(): object {
@@ -425,54 +356,4 @@ function datapathStatus(datapath: Datapath): object {
     ([name]) => name.startsWith("drop") || name.startsWith("reject"),
   );
   return { conntrack: datapath.conntrack.count, counters, drops: Object.fromEntries(drops) };
-}
-
-function nodeAddresses(config: NodeConfig, network: OverlayNetwork): NodeAddresses {
-  const address = (text: string) => {
-    const ip = parseIpv4(text);
-    if (ip === undefined) throw new NodeSetupError(`${text} is not an IPv4 address`);
-    return ip;
-  };
-  const services = parsePrefix(config.serviceNetwork);
-  if (!services)
-    throw new NodeSetupError(
-      `service network ${config.serviceNetwork} is not a prefix such as 10.254.0.0/16`,
-    );
-  return {
-    nodeIp: address(config.nodeIp),
-    hostIp: address(config.hostIp),
-    podSubnet: network.subnet,
-    bridgeIp: network.subnet.address + 1,
-    overlayIp: network.subnet.address,
-    podNetwork: network.config.network,
-    serviceNetwork: services,
-    ...(config.ipv6 ? { ipv6: nodeAddresses6(config.ipv6, network) } : {}),
-  };
-}
-
-function nodeAddresses6(
-  { nodeIp, hostIp, serviceNetwork }: NonNullable<NodeConfig["ipv6"]>,
-  { subnet6, config }: OverlayNetwork,
-): NodeAddresses6 {
-  const address = (text: string) => {
-    const ip = parseIpv6(text);
-    if (ip === undefined) throw new NodeSetupError(`${text} is not an IPv6 address`);
-    return ip;
-  };
-  const services = parseIpv6Prefix(serviceNetwork);
-  if (!services)
-    throw new NodeSetupError(`service network ${serviceNetwork} is not a prefix such as fd00:10:96::/112`);
-  if (!subnet6 || !config.ipv6)
-    throw new NodeSetupError(
-      "this node has IPv6, but flannel's network configuration in the store has not; set EnableIPv6 and IPv6Network there",
-    );
-  return {
-    nodeIp: address(nodeIp),
-    hostIp: address(hostIp),
-    podSubnet: subnet6,
-    bridgeIp: subnet6.address + 1n,
-    overlayIp: subnet6.address,
-    podNetwork: config.ipv6.network,
-    serviceNetwork: services,
-  };
 }

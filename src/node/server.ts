@@ -5,9 +5,10 @@
 import { chmodSync, existsSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
-import type { ConntrackFilter, Datapath, Observation } from "../datapath/index.js";
+import type { Datapath, Observation } from "../datapath/index.js";
 import { BatchedLineStream, observationToJson } from "../observe/index.js";
-import { parseIp } from "../wire/index.js";
+import { serveConntrack } from "./conntrackRoutes.js";
+import { HttpError, json } from "./httpAnswer.js";
 import { readLog } from "./logs.js";
 import type { Kubelet } from "./pods/kubelet.js";
 import type { PodWorker } from "./pods/worker.js";
@@ -19,15 +20,6 @@ export interface NodeParts {
   readonly status: () => object;
   kubelet?: Kubelet;
   datapath?: Datapath;
-}
-
-class HttpError extends Error {
-  constructor(
-    readonly code: number,
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 export function startNodeServer(socketPath: string, parts: NodeParts): Promise<Server> {
@@ -54,54 +46,18 @@ async function route(request: IncomingMessage, response: ServerResponse, parts: 
   const key = `${request.method} ${head}`;
   if (key === "GET status") return json(response, parts.status());
   if (key === "GET trace") return streamTrace(response, parts.trace);
-  if (key === "GET conntrack") return json(response, datapath(parts).conntrackRecords(filter(url)));
-  if (key === "DELETE conntrack")
-    return json(response, { deleted: datapath(parts).deleteConntrack(filter(url)) });
+  if ((head === "conntrack" || head === "sysctl") && parts.datapath === undefined)
+    throw new HttpError(503, "this node has no subnet lease yet");
+  if (serveConntrack(parts.datapath, [key, ...rest].join("/"), url, response)) return;
   if (key === "GET containerLogs") return streamLog(request, response, url, worker(parts, rest), rest[2]);
   if (key === "GET exec") return json(response, execSpec(worker(parts, rest), rest[2]));
   throw new HttpError(404, `no such path: ${url.pathname}`);
-}
-
-function json(response: ServerResponse, value: unknown): void {
-  response.writeHead(200, { "Content-Type": "application/json" });
-  response.end(`${JSON.stringify(value)}\n`);
-}
-
-function datapath(parts: NodeParts): Datapath {
-  if (!parts.datapath) throw new HttpError(503, "this node has no subnet lease yet");
-  return parts.datapath;
 }
 
 function worker(parts: NodeParts, [namespace = "", pod = ""]: readonly string[]): PodWorker {
   const found = parts.kubelet?.worker(namespace, pod);
   if (!found) throw new HttpError(404, `pod ${namespace}/${pod} does not run on this node`);
   return found;
-}
-
-/** `src`, `dst`, `protocol`, `sport` and `dport` of the original direction, and `state`; none of them: every entry. */
-function filter(url: URL): ConntrackFilter {
-  const address = (name: string) => {
-    const text = url.searchParams.get(name);
-    const ip = text === null ? undefined : parseIp(text);
-    if (text !== null && ip === undefined) throw new HttpError(400, `${name}: ${text} is not an IP address`);
-    return ip === undefined ? {} : { [name]: ip };
-  };
-  const number = (name: string, most: number) => {
-    const text = url.searchParams.get(name);
-    if (text === null) return {};
-    if (!/^\d{1,5}$/.test(text) || Number(text) > most)
-      throw new HttpError(400, `${name}: ${text} is not a number up to ${most}`);
-    return { [name]: Number(text) };
-  };
-  const state = url.searchParams.get("state");
-  return {
-    ...address("src"),
-    ...address("dst"),
-    ...number("protocol", 255),
-    ...number("sport", 65_535),
-    ...number("dport", 65_535),
-    ...(state === null ? {} : { state }),
-  };
 }
 
 function streamTrace(response: ServerResponse, trace: TraceHub): void {

@@ -148,7 +148,7 @@ const proxy = z.strictObject({
 /** States with a time-out of their own, after net.netfilter.nf_conntrack_*_timeout_*. */
 const TIMEOUTS = [
   ...["tcpSynSent", "tcpSynRecv", "tcpEstablished", "tcpFinWait", "tcpCloseWait", "tcpLastAck"],
-  ...["tcpTimeWait", "tcpClose", "tcpUnacknowledged", "udp", "udpStream", "icmp", "generic"],
+  ...["tcpTimeWait", "tcpClose", "tcpUnacknowledged", "udp", "udpStream", "icmp", "icmpv6", "generic"],
   ...["sctpClosed", "sctpCookieWait", "sctpCookieEchoed", "sctpEstablished", "sctpShutdownSent"],
   ...["sctpShutdownRecd", "sctpShutdownAckSent", "sctpHeartbeatSent"],
 ] as const;

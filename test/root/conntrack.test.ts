@@ -1,9 +1,10 @@
 /** Open connections and the node process: what outlives kube-proxy in a cluster outlives its restart here. */
+import { spawn } from "node:child_process";
 import { existsSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CrashLab, NODE_PORT, webManifests } from "./crash-lab.js";
-import { eventually } from "./lab.js";
+import { eventually, ROOT } from "./lab.js";
 
 const lab = new CrashLab("flows", { nodes: 2, manifests: webManifests(2) });
 const NODE = "node-1";
@@ -105,5 +106,83 @@ describe("a connection through a NodePort", () => {
     });
     expect(second).toEqual(first);
     expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe("podwire conntrack", () => {
+  const dport = ["--dport", String(NODE_PORT)];
+
+  it("-E prints what happens to connections while it happens, -S what was counted", async () => {
+    const args = ["conntrack", NODE, "-E", "-e", "NEW,DESTROY", ...dport];
+    const events = spawn(process.execPath, [`${ROOT}/dist/cli/main.js`, ...args], { env: lab.env });
+    let text = "";
+    events.stdout.on("data", (chunk) => (text += String(chunk)));
+    const isHeard = async () => {
+      await lab.curl(`http://${NODE_IP}:${NODE_PORT}/`);
+      return text;
+    };
+    await eventually("events", isHeard, (printed) => printed.includes("[NEW]"));
+    const { stdout } = await lab.podwire("conntrack", NODE, "-D", ...dport);
+    expect(stdout).toMatch(/^node-1: [1-9]\d* flow entries have been deleted\.$/m);
+    await eventually(
+      "the end",
+      async () => text,
+      (printed) => printed.includes("[DESTROY]"),
+    );
+    events.kill("SIGINT");
+    const code = await new Promise((resolve) => events.once("close", resolve));
+    expect(code).toBe(0);
+    const ends = `src=\\S+ dst=${NODE_IP} sport=\\d+ dport=${NODE_PORT}`;
+    const answer = "src=10\\.\\S+ dst=\\S+ sport=8080 dport=\\d+";
+    const lines = text.trimEnd().split("\n");
+    const began = new RegExp(`^    \\[NEW\\] tcp      6 120 SYN_SENT ${ends} \\[UNREPLIED\\] ${answer}$`);
+    const ended = new RegExp(
+      `^\\[DESTROY\\] tcp      6 (\\d+ )?TIME_WAIT ${ends} packets=\\d+ bytes=\\d+ ${answer} packets=\\d+ bytes=\\d+ \\[ASSURED\\]$`,
+    );
+    expect(lines.filter((line) => !began.test(line) && !ended.test(line))).toEqual([]);
+    const stats = await lab.ok("conntrack", NODE, "-S");
+    expect(Number(/ insert=(\d+) /.exec(stats)?.[1])).toBeGreaterThanOrEqual(
+      lines.filter((line) => began.test(line)).length,
+    );
+    await lab.ok("conntrack", "-F");
+    expect(await lab.ok("conntrack", NODE, "-C", ...dport)).toBe("0\n");
+  });
+});
+
+describe("podwire sysctl", () => {
+  const name = "net.netfilter.nf_conntrack_tcp_timeout_time_wait";
+
+  it("reads and sets how a node tracks connections; what is set outlives the node process", async () => {
+    expect(await lab.ok("sysctl", NODE, name)).toBe(`${name} = 120\n`);
+    expect(await lab.ok("sysctl", NODE, `${name}=77`)).toBe(`${name} = 77\n`);
+    expect(await lab.ok("sysctl", "node-2", "-n", name)).toBe("120\n");
+    await lab.curl(`http://${NODE_IP}:${NODE_PORT}/`);
+    const listed = await lab.ok("conntrack", NODE, "-L", "--dport", String(NODE_PORT));
+    expect(listed).toMatch(/^tcp {6}6 7[5-7] TIME_WAIT /m);
+    const old = lab.pid(NODE);
+    lab.signal(NODE, "SIGTERM");
+    await eventually(
+      "another process",
+      async () => lab.pid(NODE),
+      (pid) => pid !== old,
+    );
+    const again = () => lab.podwire("sysctl", NODE, "-n", name);
+    await eventually("its answer", again, ({ code, stdout }) => code === 0 && stdout === "77\n");
+  });
+
+  it("refuses what is wrong in one sentence", async () => {
+    expect(await lab.podwire("sysctl", NODE, "net.netfilter.frob=1", name)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: "error: no sysctl net.netfilter.frob here; podwire sysctl NODE lists those that there are\n",
+    });
+    expect(await lab.podwire("sysctl", NODE, `${name}=soon`)).toMatchObject({
+      code: 1,
+      stderr: `error: ${name}=soon: give a whole number, 1 to 31536000\n`,
+    });
+    expect(await lab.podwire("sysctl", "node-9")).toMatchObject({
+      code: 2,
+      stderr: "error: no node node-9 in this lab; these are: node-1, node-2\n",
+    });
   });
 });

@@ -13,7 +13,7 @@ import {
   conntrackSettings,
   tcpSettingBits,
 } from "./settings.js";
-import { type ConntrackSnapshot, restoreSnapshot, takeSnapshot } from "./snapshot.js";
+import { type ConntrackSnapshot, restoreSnapshot, type SnapshotTables, takeSnapshot } from "./snapshot.js";
 import { RETRANS_TIMEOUT, State, TICK_MS, timeoutTicks, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
 import { noStats } from "./stats.js";
 import { TCP_STATE_MASK, TCP_TIMEOUT_MASK, TcpTimeout } from "./tcp.js";
@@ -85,15 +85,14 @@ export class Flows implements ConntrackCleaner {
     this.tcpSettings = tcpSettingBits(this.current);
   }
 
-  /** All connections, to {@link restore} in another process. */
-  snapshot(): ConntrackSnapshot {
-    return takeSnapshot(this.table, this.protoWords, this.labels, this.now);
+  /** All connections in slices, to {@link restore} in another process; each step takes less than a millisecond. */
+  snapshots(): Generator<ConntrackSnapshot, void> {
+    return takeSnapshot(this.snapshotTables());
   }
 
   /** Takes up connections that were saved `elapsedMs` ago; returns how many still live. */
-  restore(snapshot: ConntrackSnapshot, elapsedMs: number): number {
-    const elapsedTicks = Math.max(0, Math.floor(elapsedMs / TICK_MS));
-    return restoreSnapshot(snapshot, this.table, this.protoWords, this.labels, this.now, elapsedTicks);
+  restore(slice: ConntrackSnapshot, elapsedMs: number): number {
+    return restoreSnapshot(slice, this.snapshotTables(), Math.max(0, Math.floor(elapsedMs / TICK_MS)));
   }
 
   setTime(nowMs: number): void {
@@ -209,6 +208,11 @@ export class Flows implements ConntrackCleaner {
       default:
         return own;
     }
+  }
+
+  private snapshotTables(): SnapshotTables {
+    const { table, protoWords, labels, addressBook: book, now } = this;
+    return { table, protoWords, labels, book, now };
   }
 
   private removeWhere(matches: (entry: number) => boolean): number {

@@ -57,7 +57,7 @@ export class Protocols extends Flows {
       case IpProtocol.icmp:
         return isIcmpRequest(view.icmpType) ? State.icmp : State.none;
       case IpProtocol.icmpv6:
-        return isIcmpv6Request(view.icmpType) ? State.icmp : State.none;
+        return isIcmpv6Request(view.icmpType) ? State.icmpv6 : State.none;
       default:
         return State.generic;
     }

@@ -17,6 +17,7 @@ export const State = {
   udpStream: 12,
   icmp: 13,
   generic: 14,
+  icmpv6: 15,
 } as const;
 export type State = (typeof State)[keyof typeof State];
 
@@ -51,6 +52,7 @@ export const DEFAULT_TIMEOUTS = {
   udp: 30,
   udpStream: 120,
   icmp: 30,
+  icmpv6: 30,
   generic: 600,
   sctpClosed: 10,
   sctpCookieWait: 3,
@@ -80,7 +82,7 @@ export const UNACKNOWLEDGED_TIMEOUT = 10;
 const ORDER: readonly (TimeoutName | undefined)[] = [
   ...(["tcpMaxRetrans", "tcpSynSent", "tcpSynRecv", "tcpEstablished", "tcpFinWait", "tcpCloseWait"] as const),
   ...(["tcpLastAck", "tcpTimeWait", "tcpClose", "tcpSynSent", "tcpUnacknowledged"] as const),
-  ...(["udp", "udpStream", "icmp", "generic", undefined, undefined] as const),
+  ...(["udp", "udpStream", "icmp", "generic", "icmpv6", undefined] as const),
   ...(["sctpClosed", "sctpCookieWait", "sctpCookieEchoed", "sctpEstablished"] as const),
   ...(["sctpShutdownSent", "sctpShutdownRecd", "sctpShutdownAckSent", "sctpHeartbeatSent"] as const),
 ];
