@@ -10,10 +10,14 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 64
-/* A batch of this size is bulk; after so long without one there is little to do. */
+/* So many small frames in a batch are more than runs ahead of others; after so long without there is little to do. */
 #define BUSY_FRAMES 32
-#define BUSY_BYTES (48 << 10)
 #define CALM_MS 50
+/* How long the thread stays awake for more after the last frame, and at most before the rest of its event loop has its turn. */
+#define LINGER_NS 50000
+#define TURN_NS 1000000
+/* A sched_yield(2) that took longer has let another thread run. */
+#define YIELDED_NS 5000
 
 void io_push(struct io *io, uint32_t port, uint32_t length, uint32_t peer, uint16_t peer_port) {
   int32_t *e = io->rx + (size_t)STRIDE * io->rx_count++;
@@ -63,13 +67,13 @@ int io_set_niceness(struct io *io, int niceness) {
 
 /*
  * As the kernel does with softirqs: what comes in is dealt with at once, ahead of other work, until it is so much that
- * it has to compete for the processor as everything else (there as ksoftirqd). Bulk is cheaper so, too: preempting
+ * it has to compete for the processor as everything else (there as ksoftirqd). A flood is cheaper so, too: preempting
  * its sender for each packet makes small batches.
  */
 static void give_way(struct io *io) {
   if (!io->niceness) return;
   uint64_t now_ms = uv_now(io->poll.loop);
-  if (io->rx_count >= BUSY_FRAMES || io->rx_at >= BUSY_BYTES) {
+  if (io->rx_count >= BUSY_FRAMES) {
     io->busy_at_ms = now_ms;
     be_nice(io, io->nice_base);
   } else if (io->nice_now != io->niceness && now_ms - io->busy_at_ms >= CALM_MS) {
@@ -122,10 +126,8 @@ static void tap_receive(struct io *io, uint32_t id) {
   }
 }
 
-static void on_ready(uv_poll_t *handle, int status, int events) {
-  (void)status;
-  (void)events;
-  struct io *io = handle->data;
+/* Handles what is there; returns whether there was anything. */
+static bool work(struct io *io) {
   struct epoll_event ready[EVENTS_MAX];
   int n = epoll_wait(io->epfd, ready, EVENTS_MAX, 0);
   for (int i = 0; i < n && !io->closed; i++) {
@@ -133,7 +135,7 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
     struct port *p = &io->port[id];
     if (!io_room(io, SEGMENTS_PER_RECEIVE, 2 * FRAME_MAX)) {
       deliver(io);
-      if (io->closed) return;
+      if (io->closed) break;
     }
     /* JavaScript may have removed it while it held the last batch. */
     if (p->state != PORT_LIVE) continue;
@@ -144,6 +146,29 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
     }
   }
   if (!io->closed) deliver(io);
+  return n > 0;
+}
+
+/*
+ * Waking a thread that sleeps, on a processor that sleeps, costs more than a packet does, above all on a virtual
+ * machine: so it stays awake for the answer or the next packet of the stream, unless another thread wants the processor.
+ */
+static void on_ready(uv_poll_t *handle, int status, int events) {
+  (void)status;
+  (void)events;
+  struct io *io = handle->data;
+  uint64_t now = uv_hrtime(), start = now, busy = now;
+  do {
+    bool worked = work(io);
+    if (io->closed) return;
+    now = uv_hrtime();
+    if (worked) {
+      busy = now;
+      continue;
+    }
+    sched_yield();
+    if (uv_hrtime() - now > YIELDED_NS) return;
+  } while (now - busy < LINGER_NS && now - start < TURN_NS);
 }
 
 int io_start(struct io *io, uv_loop_t *loop) {
