@@ -64,6 +64,21 @@ const OFFSET = 0x3fffffff;
 const REFERENCE = 0x1ffffff;
 const { forward: FORWARDED, bridged: BRIDGED } = Verdict;
 
+// Arrow functions in constants, for V8 would check each time that a function declaration still is what it was.
+
+/** The two 16-bit words of a 32-bit word, added. */
+const halves = (word: number): number => (word >>> 16) + (word & 0xffff);
+
+/** Adds the carry of a sum of 16-bit words; twice for up to some thousand words. */
+const carry = (sum: number): number => (sum & 0xffff) + (sum >>> 16);
+
+/** The lower half of a word moves by `distance`. */
+const movedLow = (word: number, distance: number): number => (word & ~0xffff) | ((word + distance) & 0xffff);
+
+/** Whether the frame is addressed to the pod behind the port. */
+const isBehind = (port: Port, view: DataView, frame: number): boolean =>
+  port.kind === POD && port.ip32 !== 0 && port.macWords.isAt(view, frame);
+
 /** What a packet's way depends on. */
 export interface FastPathParts {
   readonly arena: Uint8Array;
@@ -189,7 +204,7 @@ function makeForward(
 
     // Of a settled connection, from where its packets come.
     const portId = port.id;
-    if (port.ip32 !== 0 ? src !== port.ip32 : !ways.isAdmitted(portId, src, peer)) return false;
+    if (port.ip32 !== 0 ? src !== port.ip32 : ways.isAdmitted(portId, src, peer) !== true) return false;
     const ports = view.getInt32(ip + PORTS);
     const reference = find(protocol, src, dst, ports) & REFERENCE;
     if (reference === 0 || !policies.isSettled(reference)) return false;
@@ -225,7 +240,7 @@ function makeForward(
       const hasNoSack =
         l4Bytes === TCP_HEADER ||
         (l4Bytes === TIMESTAMP_HEADER && view.getInt32(header + TCP_HEADER) === TIMESTAMP_ONLY);
-      if (!hasNoSack || !touchAck(reference, seq, ack, window, length, payload)) {
+      if (!hasNoSack || touchAck(reference, seq, ack, window, length, payload) !== true) {
         const flags = view.getUint8(ip + TCP_FLAGS);
         if (!conntrack.touchTcp(reference, flags, seq, ack, window, arena, header, l4Bytes, length, payload))
           return false;
@@ -260,59 +275,32 @@ function makeForward(
     const left = (time >>> 16) - 0x100;
     const headerSum = carry(carry((~time & 0xffff) + addresses + (~time >>> 16) + left)) ^ 0xffff;
     view.setInt32(ip + TIME_WORD, (left << 16) | headerSum);
-    let start = ip;
-    let nextHop = 0;
-    if (outKind === POD || outKind === HOST) {
-      start = ip - ETHERNET_BYTES;
+    const hasLink = outKind === POD || outKind === HOST;
+    const start = hasLink ? ip - ETHERNET_BYTES : ip;
+    // The virtio_net_hdr moves along, and what in it counts from the frame's start.
+    if (start !== frame && offload === 0) {
+      view.setInt32(start - 10, 0);
+      view.setInt32(start - 6, 0);
+      view.setUint16(start - 2, 0);
+    } else if (start !== frame) {
+      const lengths = view.getInt32(frame - 8, true);
+      const partial = view.getInt32(frame - 4, true);
+      const moved = frame - start;
+      view.setUint16(start - VNET_BYTES, offload);
+      view.setInt32(start - 8, (lengths & 0xffff) === 0 ? lengths : movedLow(lengths, moved), true);
+      view.setInt32(start - 4, (offload & NEEDS_CSUM) === 0 ? partial : movedLow(partial, moved), true);
+    }
+    if (hasLink) {
       const isPod = outKind === POD;
       const to = isPod ? out.macWords : hostLink.macWords;
       const from = isPod ? bridgeMac : hostPortMac;
-      if (start !== frame) moveVnet(view, frame, start, offload);
       view.setInt32(start, to.head);
       view.setInt32(start + 4, (to.tail << 16) | (from.head >>> 16));
       view.setInt32(start + 8, (from.head << 16) | from.tail);
       view.setUint16(start + 12, IPV4_TYPE);
-    } else {
-      nextHop = ways.nextHop(way);
-      if (start !== frame) moveVnet(view, frame, start, offload);
     }
-    sink.send(out.id, start, length + ip - start, nextHop);
+    sink.send(out.id, start, (length + ip - start) | 0, hasLink ? 0 : ways.nextHop(way));
     counters.count(FORWARDED);
     return true;
   };
-}
-
-/** Moves the virtio_net_hdr when a frame's start moves; what counts from the start moves along. */
-function moveVnet(view: DataView, from: number, to: number, offload: number): void {
-  if (offload === 0) {
-    view.setInt32(to - 10, 0);
-    view.setInt32(to - 6, 0);
-    view.setUint16(to - 2, 0);
-    return;
-  }
-  const lengths = view.getInt32(from - 8, true);
-  const sum = view.getInt32(from - 4, true);
-  view.setUint16(to - VNET_BYTES, offload);
-  view.setInt32(to - 8, (lengths & 0xffff) === 0 ? lengths : movedLow(lengths, from - to), true);
-  view.setInt32(to - 4, (offload & NEEDS_CSUM) === 0 ? sum : movedLow(sum, from - to), true);
-}
-
-/** The lower half of a word moves by `distance`. */
-function movedLow(word: number, distance: number): number {
-  return (word & ~0xffff) | ((word + distance) & 0xffff);
-}
-
-/** Whether the frame is addressed to the pod behind the port. */
-function isBehind(port: Port, view: DataView, frame: number): boolean {
-  return port.kind === POD && port.ip32 !== 0 && port.macWords.isAt(view, frame);
-}
-
-/** The two 16-bit words of a 32-bit word, added. */
-function halves(word: number): number {
-  return (word >>> 16) + (word & 0xffff);
-}
-
-/** Adds the carry of a sum of 16-bit words; twice for up to some thousand words. */
-function carry(sum: number): number {
-  return (sum & 0xffff) + (sum >>> 16);
 }

@@ -12,6 +12,9 @@ const PORT = 0;
 const ADDRESS = 1;
 const HOP = 2;
 
+const slotOf = (port: number, address: number): number =>
+  (Math.imul(address ^ (port << 20), 0x9e3779b1) >>> 20) << STRIDE_BITS;
+
 export class WayCache {
   private readonly admitted = new Int32Array(SLOTS * STRIDE);
   private readonly ways = new Int32Array(SLOTS * STRIDE);
@@ -61,8 +64,4 @@ function write(table: Int32Array, at: number, port: number, address: number, hop
   table[at + PORT] = port + 1;
   table[at + ADDRESS] = address;
   table[at + HOP] = hop;
-}
-
-function slotOf(port: number, address: number): number {
-  return (Math.imul(address ^ (port << 20), 0x9e3779b1) >>> 20) << STRIDE_BITS;
 }

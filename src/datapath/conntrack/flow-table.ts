@@ -48,9 +48,14 @@ const TUPLE = REPLY_TUPLE;
 
 /** Most slots that may be taken, of the whole index. */
 const MAX_LOAD = 0.75;
+/** There are 16 to 32 blocks of slots, so that the index is hardly larger than it has to be. */
+const BLOCKS_BITS = 5;
+/** Spreads a hash over the bits that a slot has left. */
+const TAG_FACTOR = 0x165667b1;
 /** Leaves at least 7 bits of hash in a slot. */
 export const MAX_CAPACITY = (1 << 24) - 2;
 
+type Hash = (protocol: number, src: number, dst: number, ports: number) => number;
 /** Looks a tuple up. */
 type Find = (protocol: number, src: number, dst: number, ports: number) => number;
 
@@ -64,26 +69,30 @@ export class FlowTable {
   /** The reference whose tuple this is, or 0. */
   readonly find: Find;
   private readonly slots: Int32Array;
-  private readonly slotsPerHash: number;
-  private readonly referenceBits: number;
+  private readonly hash: Hash;
+  /** The slot that a hash belongs in. */
+  private readonly home: (hash: number) => number;
   private readonly referenceMask: number;
   private freeHead = 0;
 
   /** @param seed two 32-bit secrets that keep strangers from choosing colliding tuples */
   constructor(
     readonly capacity: number,
-    private readonly seed: number,
-    private readonly seed2: number,
+    seed: number,
+    seed2: number,
   ) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) {
       throw new RangeError(`conntrack size ${capacity} is not between 1 and ${MAX_CAPACITY}`);
     }
     this.words = new Int32Array((capacity + 1) * WORDS_PER_ENTRY);
-    this.slots = new Int32Array(Math.ceil((capacity * 2) / MAX_LOAD) + 1);
-    this.slotsPerHash = this.slots.length / 2 ** 32;
-    this.referenceBits = 32 - Math.clz32(capacity * 2 + 1);
-    this.referenceMask = (1 << this.referenceBits) - 1;
-    this.find = makeFind(this.words, this.slots, this.referenceBits, seed, seed2);
+    const least = Math.ceil((capacity * 2) / MAX_LOAD) + 1;
+    const blockBits = Math.max(0, 32 - Math.clz32(least) - BLOCKS_BITS);
+    const blocks = Math.ceil(least / 2 ** blockBits);
+    this.slots = new Int32Array(blocks * 2 ** blockBits);
+    this.hash = makeHash(seed, seed2);
+    this.home = makeHome(blocks, blockBits);
+    this.referenceMask = 2 ** (32 - Math.clz32(capacity * 2 + 1)) - 1;
+    this.find = makeFind(this.words, this.slots, this.hash, this.home, this.referenceMask);
   }
 
   get byteSize(): number {
@@ -108,7 +117,7 @@ export class FlowTable {
       const hash = this.hashOf(reference);
       let slot = this.home(hash);
       while (this.slots[slot] !== 0) slot = this.next(slot);
-      this.slots[slot] = (hash << this.referenceBits) | reference;
+      this.slots[slot] = (Math.imul(hash, TAG_FACTOR) & ~this.referenceMask) | reference;
     }
   }
 
@@ -161,46 +170,27 @@ export class FlowTable {
     return slot + 1 === this.slots.length ? 0 : slot + 1;
   }
 
-  private home(hash: number): number {
-    return ((hash >>> 0) * this.slotsPerHash) | 0;
-  }
-
   private hashOf(reference: number): number {
     const at = this.tupleAt(reference);
     const meta = this.words[(reference >>> 1) * WORDS_PER_ENTRY + Word.meta];
     const { words } = this;
     return this.hash(meta & Meta.protocolMask, words[at], words[at + Word.dst], words[at + Word.ports]);
   }
-
-  private hash(protocol: number, src: number, dst: number, ports: number): number {
-    return mix(protocol, src, dst, ports, this.seed, this.seed2);
-  }
-}
-
-/** Multiply-and-shift mixing. The high bits choose the slot, the low bits are the tag. */
-function mix(protocol: number, src: number, dst: number, ports: number, seed: number, seed2: number): number {
-  let h = Math.imul(src ^ seed, 0x9e3779b1);
-  h = Math.imul((h ^ (h >>> 15)) + dst, 0x85ebca6b);
-  h = Math.imul((h ^ (h >>> 13)) + ports, 0xc2b2ae35);
-  h = Math.imul((h ^ (h >>> 16)) + (protocol ^ seed2), 0x27d4eb2f);
-  return h ^ (h >>> 15);
 }
 
 /** The look-up, made once for a table: V8 then compiles the arrays' addresses and lengths into the code. */
 function makeFind(
   words: Int32Array,
   slots: Int32Array,
-  referenceBits: number,
-  seed: number,
-  seed2: number,
+  hash: Hash,
+  home: (hash: number) => number,
+  referenceMask: number,
 ): Find {
   const slotCount = slots.length;
-  const slotsPerHash = slotCount / 2 ** 32;
-  const referenceMask = (1 << referenceBits) - 1;
   return (protocol, src, dst, ports) => {
-    const hash = mix(protocol, src | 0, dst | 0, ports | 0, seed, seed2);
-    const tag = hash << referenceBits;
-    for (let slot = ((hash >>> 0) * slotsPerHash) | 0; ; slot = slot + 1 === slotCount ? 0 : slot + 1) {
+    const h = hash(protocol, src | 0, dst | 0, ports | 0);
+    const tag = Math.imul(h, TAG_FACTOR);
+    for (let slot = home(h); ; slot = slot + 1 === slotCount ? 0 : slot + 1) {
       const word = slots[slot];
       if (word === 0) return 0;
       if (((word ^ tag) & ~referenceMask) !== 0) continue;
@@ -215,4 +205,21 @@ function makeFind(
       if (differs === 0) return reference;
     }
   };
+}
+
+/** Multiply-and-shift mixing. */
+function makeHash(seed: number, seed2: number): Hash {
+  return (protocol, src, dst, ports) => {
+    const h = (Math.imul(src ^ seed, 0x9e3779b1) + Math.imul(ports ^ seed2, 0x85ebca6b)) | 0;
+    const both = Math.imul((h ^ (h >>> 15)) + dst + protocol, 0xc2b2ae35);
+    const all = Math.imul(both ^ (both >>> 13), 0x27d4eb2f);
+    return all ^ (all >>> 15);
+  };
+}
+
+/** Where in so many blocks of `1 << blockBits` slots a hash belongs: its highest bits choose the block, those below the slot. */
+function makeHome(blocks: number, blockBits: number): (hash: number) => number {
+  const slotMask = (1 << blockBits) - 1;
+  const slotShift = Math.max(0, 20 - blockBits);
+  return (hash) => ((Math.imul(hash >>> 20, blocks) >>> 12) << blockBits) | ((hash >>> slotShift) & slotMask);
 }
