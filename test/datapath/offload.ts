@@ -15,17 +15,21 @@ export interface OffloadOptions {
   readonly segmentBytes?: number;
 }
 
-/** The packet (TCP or UDP, no IP options) with only the pseudo-header's sum in its checksum field, and its header. */
+/** The packet (TCP or UDP, of either family, without options) with only the pseudo-header's sum in its checksum field, and its header. */
 export function offload(whole: Uint8Array, { link, segmentBytes = 0 }: OffloadOptions): Offloaded {
   const packet = whole.slice();
-  const isTcp = packet[9] === TCP;
-  const l4Length = packet.length - 20;
-  const sum = slowSum([...packet.slice(12, 20), 0, packet[9], l4Length >> 8, l4Length & 255]);
+  const isIpv6 = packet[0] >> 4 === 6;
+  const ipBytes = isIpv6 ? 40 : 20;
+  const protocol = packet[isIpv6 ? 6 : 9];
+  const isTcp = protocol === TCP;
+  const l4Length = packet.length - ipBytes;
+  const addresses = packet.slice(isIpv6 ? 8 : 12, ipBytes);
+  const sum = slowSum([...addresses, 0, protocol, l4Length >> 8, l4Length & 255]);
   const field = isTcp ? 16 : 6;
-  packet.set([sum >> 8, sum & 255], 20 + field);
-  const headerBytes = link + 20 + (isTcp ? (packet[32] >> 4) * 4 : 8);
-  const start = link + 20;
-  const gsoType = segmentBytes === 0 ? 0 : isTcp ? 1 : 5;
+  packet.set([sum >> 8, sum & 255], ipBytes + field);
+  const headerBytes = link + ipBytes + (isTcp ? (packet[ipBytes + 12] >> 4) * 4 : 8);
+  const start = link + ipBytes;
+  const gsoType = segmentBytes === 0 ? 0 : isTcp ? (isIpv6 ? 4 : 1) : 5;
   const littleEndian = [headerBytes, segmentBytes, start, field].flatMap((value) => [
     value & 255,
     value >> 8,

@@ -9,6 +9,7 @@ import type {
   NetworkPolicyPeer,
   NetworkPolicyPort,
 } from "kubernetes-types/networking/v1.d.ts";
+import { addressBytes, isIpv6 } from "../sim/address.js";
 
 /** A connection as it is judged: behind Service DNAT, before masquerading. */
 export interface Connection {
@@ -40,7 +41,9 @@ export class PolicyOracle {
   podAt(address: string): Pod | undefined {
     return [...this.pods.values()].find(
       ({ spec, status }) =>
-        status?.podIP === address && !spec?.hostNetwork && !/Succeeded|Failed/.test(status.phase ?? ""),
+        (status?.podIP === address || status?.podIPs?.some(({ ip }) => ip === address)) &&
+        !spec?.hostNetwork &&
+        !/Succeeded|Failed/.test(status.phase ?? ""),
     );
   }
 
@@ -117,13 +120,12 @@ function matches(selector: LabelSelector | undefined, labels: Record<string, str
   );
 }
 
-/** By bits as text. */
+/** By bits as text. No address is in a block of the other family. */
 function inCidr(address: string, cidr: string): boolean {
   const bits = (text: string) =>
-    text
-      .split(".")
-      .map((octet) => Number(octet).toString(2).padStart(8, "0"))
+    addressBytes(text)
+      .map((octet) => octet.toString(2).padStart(8, "0"))
       .join("");
   const [prefix = "", length = "0"] = cidr.split("/");
-  return !cidr.includes(":") && bits(address).startsWith(bits(prefix).slice(0, Number(length)));
+  return isIpv6(cidr) === isIpv6(address) && bits(address).startsWith(bits(prefix).slice(0, Number(length)));
 }

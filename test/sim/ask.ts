@@ -1,5 +1,6 @@
 /** One question by a client to an echo server somewhere in the cluster, and what came of it. */
 import type { Cluster } from "./cluster.js";
+import { isPortUnreachable } from "./icmp-family.js";
 import { asText, text } from "./packet.js";
 import { askSctp } from "./sctp.js";
 import type { Station } from "./station.js";
@@ -39,7 +40,11 @@ function askTcp(cluster: Cluster, from: Station, dst: string, port: number): Ans
   if (end.input === "") {
     if (end.state !== "refused") return failed("silence");
     // A reset, or port unreachable; anything else is about the way there.
-    return failed(end.reason === "" || end.reason.startsWith("icmp 3/3") ? "refused" : "unreachable");
+    return failed(
+      end.reason === "" || end.reason.startsWith(dst.includes(":") ? "icmp 1/4" : "icmp 3/3")
+        ? "refused"
+        : "unreachable",
+    );
   }
   end.close();
   cluster.run(100);
@@ -59,7 +64,7 @@ function askUdp(cluster: Cluster, from: Station, dst: string, port: number): Ans
     .slice(errors)
     .find(({ quoted }) => quoted.dst === dst && quoted.sport === sport && quoted.dport === port);
   if (error === undefined) return failed("silence");
-  return failed(error.type === 3 && error.code === 3 ? "refused" : "unreachable");
+  return failed(isPortUnreachable(error) ? "refused" : "unreachable");
 }
 
 /** Source ports of SCTP questions, one each. */
@@ -79,7 +84,7 @@ function askOverSctp(cluster: Cluster, from: Station, dst: string, port: number)
   }
   const error = from.errors.slice(errors).find(({ quoted }) => quoted.dst === dst && quoted.sport === sport);
   if (error === undefined) return failed("silence");
-  return failed(error.type === 3 && error.code === 3 ? "refused" : "unreachable");
+  return failed(isPortUnreachable(error) ? "refused" : "unreachable");
 }
 
 function askIcmp(cluster: Cluster, from: Station, dst: string): Answer {
@@ -87,10 +92,10 @@ function askIcmp(cluster: Cluster, from: Station, dst: string): Answer {
   from.ping(dst);
   cluster.run(5000);
   const reply = from.echoReplies[before];
-  const seen = [...cluster.pods.values()].find((pod) => pod.ip === dst)?.received.at(-1);
+  const pod = [...cluster.pods.values()].find(({ addresses }) => addresses.includes(dst));
   if (reply === undefined) return failed("silence");
-  const pod = [...cluster.pods.values()].find((candidate) => candidate.ip === dst)?.name ?? "node";
-  return { outcome: "answered", pod, seenAs: seen?.src ?? "", replyFrom: reply.from };
+  const seenAs = pod?.received.at(-1)?.src ?? "";
+  return { outcome: "answered", pod: pod?.name ?? "node", seenAs, replyFrom: reply.from };
 }
 
 function failed(outcome: Answer["outcome"]): Answer {
@@ -99,7 +104,7 @@ function failed(outcome: Answer["outcome"]): Answer {
 
 /** Reads the echo server's line. */
 function answered(line: string, replyFrom: string): Answer {
-  const found = /^pod=(\S+) client=([\d.]+):/.exec(line);
+  const found = /^pod=(\S+) client=(\S+):\d+/.exec(line);
   if (found === null) throw new Error(`unexpected reply: ${line}`);
   return { outcome: "answered", pod: found[1], seenAs: found[2], replyFrom };
 }

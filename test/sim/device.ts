@@ -3,6 +3,7 @@
  * super-packets (Linux' `skb_checksum_help` and `tcp_gso_segment`), written the obvious way. Trusts nothing.
  */
 import { readVnet } from "../datapath/offload.js";
+import { isIpv6 } from "./address.js";
 import {
   decodeTcp,
   encodePacket,
@@ -16,7 +17,7 @@ import {
 
 const NEEDS_CSUM = 1;
 const GSO_TCPV4 = 1;
-const IPV4_HEADER_BYTES = 20;
+const GSO_TCPV6 = 4;
 const TCP_CHECKSUM = 16;
 
 /** The IP packets that a frame with this offload header is on the wire. @throws Error that says how the header lies */
@@ -28,14 +29,18 @@ export function complete(vnet: Uint8Array, frame: Uint8Array, linkBytes: number)
     return [ip];
   }
   if (flags !== NEEDS_CSUM) throw new Error(`offload flags ${flags}`);
-  if (start !== linkBytes + IPV4_HEADER_BYTES) throw new Error(`checksum starts at ${start}`);
+  if (start !== linkBytes + headerBytesOf(ip)) throw new Error(`checksum starts at ${start}`);
   return gsoType === 0 ? [withChecksum(vnet, ip)] : cut(vnet, ip, linkBytes);
+}
+
+function headerBytesOf(ip: Uint8Array): number {
+  return ip[0] >> 4 === 6 ? 40 : 20;
 }
 
 /** Sums what the header says, over what the field holds, and puts the result there. */
 function withChecksum(vnet: Uint8Array, ip: Uint8Array): Uint8Array {
-  const field = IPV4_HEADER_BYTES + readVnet(vnet).offset;
-  const sum = slowChecksum(ip.slice(IPV4_HEADER_BYTES)) || 0xffff;
+  const field = headerBytesOf(ip) + readVnet(vnet).offset;
+  const sum = slowChecksum(ip.slice(headerBytesOf(ip))) || 0xffff;
   ip.set([sum >> 8, sum & 255], field);
   return ip;
 }
@@ -44,7 +49,11 @@ function withChecksum(vnet: Uint8Array, ip: Uint8Array): Uint8Array {
 function cut(vnet: Uint8Array, ip: Uint8Array, linkBytes: number): Uint8Array[] {
   const { gsoType, gsoSize, hdrLen, offset } = readVnet(vnet);
   const packet = parsePacket(ip);
-  if (gsoType !== GSO_TCPV4 || packet.protocol !== TCP || offset !== TCP_CHECKSUM)
+  if (
+    gsoType !== (isIpv6(packet.src) ? GSO_TCPV6 : GSO_TCPV4) ||
+    packet.protocol !== TCP ||
+    offset !== TCP_CHECKSUM
+  )
     throw new Error(`super-packet of type ${gsoType}, protocol ${packet.protocol}`);
   const segment = decodeTcp(packet.body);
   const headerBytes = linkBytes + ip.length - segment.payload.length;

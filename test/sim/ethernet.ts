@@ -1,21 +1,14 @@
-/** Ethernet and ARP for the stations, and prefixes as text. */
-import { addressBytes } from "./packet.js";
+/** Ethernet and ARP for the stations. */
+import { addressBytes } from "./address.js";
 
-const prefixesSeen = new Map<string, { readonly network: number; readonly size: number }>();
+export const BROADCAST = "ff:ff:ff:ff:ff:ff";
+export const ETHERNET_BYTES = 14;
+export const IPV4_TYPE = 0x0800;
+export const ARP_TYPE = 0x0806;
+export const IPV6_TYPE = 0x86dd;
 
-export function inPrefix(address: string, prefix: string): boolean {
-  let known = prefixesSeen.get(prefix);
-  if (known === undefined) {
-    const [network, length] = prefix.split("/");
-    const size = 2 ** (32 - Number(length));
-    known = { network: Math.floor(number(network!) / size), size };
-    prefixesSeen.set(prefix, known);
-  }
-  return Math.floor(number(address) / known.size) === known.network;
-}
-
-function number(address: string): number {
-  return addressBytes(address).reduce((sum, octet) => sum * 256 + octet, 0);
+export function etherTypeOf(frame: Uint8Array): number {
+  return frame[12] * 256 + frame[13];
 }
 
 export function macBytes(mac: string): number[] {

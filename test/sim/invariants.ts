@@ -4,12 +4,11 @@
  * it fits its link, it goes only to whom it is for, and no address shows up where it must not.
  */
 import { PortKind } from "../../src/datapath/index.js";
+import { inPrefix, isIpv6 } from "./address.js";
 import { complete } from "./device.js";
-import { formatMac, inPrefix } from "./ethernet.js";
+import { ARP_TYPE, ETHERNET_BYTES, etherTypeOf, formatMac, IPV4_TYPE, IPV6_TYPE } from "./ethernet.js";
 import type { NodeConfig, PortInfo } from "./node.js";
-import { decodeIcmp, decodePacket, decodeQuoted, ICMP, isFragment, type Packet } from "./packet.js";
-
-const ETHERNET_BYTES = 14;
+import { decodeIcmp, decodePacket, decodeQuoted, isFragment, isIcmpError, type Packet } from "./packet.js";
 
 /**
  * `macs` are those of all ports of the node.
@@ -39,21 +38,19 @@ export function checkFrame(
   }
 }
 
-/** Whether it is IPv4 for the port's station. ARP is fine as well, and a frame for a pod that is gone floods the bridge. */
+/** Whether it is IP for the port's station. ARP is fine as well, and a frame to a group or for a pod that is gone floods the bridge. */
 function isForPort(port: PortInfo, macs: ReadonlySet<string>, frame: Uint8Array): boolean {
-  const type = frame[12] * 256 + frame[13];
+  const type = etherTypeOf(frame);
   const dst = formatMac(frame.slice(0, 6));
-  if (type === 0x0806) return false;
-  if (type !== 0x0800) throw new Error(`EtherType ${type.toString(16)}`);
+  if (type === ARP_TYPE) return false;
+  if (type !== IPV4_TYPE && type !== IPV6_TYPE) throw new Error(`EtherType ${type.toString(16)}`);
   if (dst !== port.mac && macs.has(dst)) throw new Error(`frame to ${dst} instead of ${port.mac}`);
   return dst === port.mac;
 }
 
 function checkQuote(packet: Packet): void {
-  if (packet.protocol !== ICMP || isFragment(packet)) return;
-  const { type, payload } = decodeIcmp(packet.body);
-  if (type !== 3 && type !== 11) return;
-  const quoted = decodeQuoted(payload);
+  if (isFragment(packet) || !isIcmpError(packet)) return;
+  const quoted = decodeQuoted(decodeIcmp(packet.body).payload);
   // An error goes to whom the packet came from that it is about.
   if (quoted.src !== packet.dst)
     throw new Error(`ICMP error to ${packet.dst} about a packet from ${quoted.src}`);
@@ -66,18 +63,20 @@ function checkPlace(node: NodeConfig, port: PortInfo, packet: Packet, peer: stri
       `packet ${src} -> ${dst} must not leave by ${port.name}${peer === "0.0.0.0" ? "" : ` to ${peer}`}`,
     );
   if (port.kind === PortKind.pod || port.kind === PortKind.host) {
-    if (dst !== port.ip) throw leak();
+    if (dst !== port.ip && dst !== port.ip6 && dst !== port.linkLocal) throw leak();
     return;
   }
+  const networks = isIpv6(dst) ? node.ipv6 : node;
+  if (networks === undefined) throw leak();
+  const { nodeIp, bridgeIp, overlayIp, serviceNetwork, podNetwork, podSubnet } = networks;
   if (port.kind === PortKind.node) {
-    if (![node.nodeIp, node.bridgeIp, node.overlayIp, "127.0.0.1"].includes(dst)) throw leak();
+    if (![nodeIp, bridgeIp, overlayIp, "127.0.0.1", "::1"].includes(dst)) throw leak();
     return;
   }
-  if (inPrefix(src, node.serviceNetwork) || inPrefix(dst, node.serviceNetwork)) throw leak();
+  if (inPrefix(src, serviceNetwork) || inPrefix(dst, serviceNetwork)) throw leak();
   if (port.kind === PortKind.nodenet) {
-    if (src !== node.nodeIp || inPrefix(dst, node.podNetwork)) throw leak();
+    if (src !== nodeIp || inPrefix(dst, podNetwork)) throw leak();
     return;
   }
-  if (!inPrefix(src, node.podSubnet) || !inPrefix(dst, node.podNetwork) || inPrefix(dst, node.podSubnet))
-    throw leak();
+  if (!inPrefix(src, podSubnet) || !inPrefix(dst, podNetwork) || inPrefix(dst, podSubnet)) throw leak();
 }

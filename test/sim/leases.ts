@@ -1,8 +1,9 @@
 /** The nodes' subnet leases, as a store would show them: each node's own LeaseTable makes routes of them. */
 import { LeaseTable, type LeaseTableOptions } from "../../src/overlay/lease-table.js";
 import { encodeAttributes, subnetKey } from "../../src/overlay/registry.js";
+import type { NodeSubnets } from "../../src/overlay/types.js";
 import type { KeyValue } from "../../src/store/index.js";
-import { ip, prefix, type SimNode } from "./node.js";
+import { ip, prefix, prefix6, type SimNode } from "./node.js";
 
 const STORE_PREFIX = "/coreos.com/network";
 
@@ -16,6 +17,7 @@ export class Leases {
     nodes: readonly SimNode[],
     private readonly podNetwork: string,
     private readonly overlayPort: number,
+    private readonly podNetwork6: string,
   ) {
     for (const node of nodes) this.#kvs.set(node, this.#lease(node));
     for (const node of nodes) this.restart(node);
@@ -23,11 +25,12 @@ export class Leases {
 
   /** The node reads the store from scratch. */
   restart(node: SimNode): void {
-    const { podSubnet, underlay } = node.config;
+    const { underlay, ipv6 } = node.config;
     const options: LeaseTableOptions = {
       prefix: STORE_PREFIX,
       network: prefix(this.podNetwork),
-      own: { subnet: prefix(podSubnet) },
+      ...(ipv6 && { network6: prefix6(this.podNetwork6) }),
+      own: subnetsOf(node),
       ownPublicIp: ip(underlay),
       log: (level, message) => {
         throw new Error(`${level}: ${message}`);
@@ -52,17 +55,26 @@ export class Leases {
     for (const [other, table] of this.#tables) this.#route(other, table.apply([{ type: "put", kv }]));
   }
 
-  #lease({ config }: SimNode): KeyValue {
-    const value = encodeAttributes({ publicIp: ip(config.underlay), backendType: "udp" });
+  #lease(node: SimNode): KeyValue {
+    const subnets = subnetsOf(node);
+    const value = encodeAttributes({ publicIp: ip(node.config.underlay), backendType: "udp" }, subnets);
     const revision = ++this.#revision;
-    const key = subnetKey(STORE_PREFIX, { subnet: prefix(config.podSubnet) });
+    const key = subnetKey(STORE_PREFIX, subnets);
     return { key, value, createRevision: revision, modRevision: revision, version: 1, lease: "1" };
   }
 
   #route({ datapath }: SimNode, events: ReturnType<LeaseTable["reset"]>): void {
     for (const { type, lease } of events) {
+      const [port, nextHop] = [this.overlayPort, lease.publicIp];
       if (type === "removed") datapath.routes.delete(lease.subnet);
-      else datapath.routes.put({ prefix: lease.subnet, port: this.overlayPort, nextHop: lease.publicIp });
+      else datapath.routes.put({ prefix: lease.subnet, port, nextHop });
+      if (lease.subnet6 === undefined) continue;
+      if (type === "removed") datapath.routes6?.delete(lease.subnet6);
+      else datapath.routes6?.put({ prefix: lease.subnet6, port, nextHop });
     }
   }
+}
+
+function subnetsOf({ config: { podSubnet, ipv6 } }: SimNode): NodeSubnets {
+  return { subnet: prefix(podSubnet), ...(ipv6 && { subnet6: prefix6(ipv6.podSubnet) }) };
 }

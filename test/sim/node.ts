@@ -4,12 +4,12 @@
  * as the real I/O does.
  */
 import {
+  AddressBook,
   type ConntrackRecord,
   Datapath,
-  type DatapathOptions,
   type FrameSink,
   HEADROOM_BYTES,
-  type NodeAddresses,
+  isIpv6Handle,
   PortKind,
   type ServiceDecision,
   type ServiceQuery,
@@ -18,54 +18,46 @@ import {
 } from "../../src/datapath/index.js";
 import { HostPorts } from "../../src/node/pods/hostPorts.js";
 import { NetworkPolicies } from "../../src/policy/index.js";
-import { Proxier, type ProxierOptions } from "../../src/proxy/index.js";
-import { parseIpv4, parseMac, parsePrefix } from "../../src/wire/index.js";
+import {
+  DualStackProxier,
+  ipv6Family,
+  type NodeProxier,
+  Proxier,
+  type ProxierOptions,
+} from "../../src/proxy/index.js";
 import type { PolicyOracle } from "../policy/oracle.js";
 import type { VirtualClock } from "./clock.js";
-import { formatMac } from "./ethernet.js";
+import { ETHERNET_BYTES, etherTypeOf, formatMac, IPV4_TYPE, IPV6_TYPE } from "./ethernet.js";
 import { checkFrame } from "./invariants.js";
+import {
+  ip,
+  ip6,
+  ipText,
+  mac,
+  macOf,
+  type NodeConfig,
+  nodeAddresses,
+  type PortInfo,
+  prefix,
+} from "./node-config.js";
 import { checkPolicy } from "./policy-invariant.js";
+
+export * from "./node-config.js";
 
 /** Room for a super-packet. */
 const SLOT_BYTES = 8192;
 const SLOTS = 64;
 const ARENA_BYTES = SLOTS * SLOT_BYTES * 2;
 const POISON = 0xa5;
+/** Addresses that a node's book begins with, and at most. */
+const BOOK_ADDRESSES = 64;
+const MAX_BOOK_ADDRESSES = 4096;
 const PLAIN = new Uint8Array(VNET_HDR_BYTES);
-export const OVERLAY_MTU = 1472;
-export const NODE_MTU = 1500;
-
-export interface NodeConfig {
-  readonly name: string;
-  readonly nodeIp: string;
-  readonly hostIp: string;
-  readonly underlay: string;
-  readonly podSubnet: string;
-  readonly podNetwork: string;
-  readonly serviceNetwork: string;
-  readonly bridgeIp: string;
-  readonly overlayIp: string;
-  readonly bridgeNetfilter: boolean;
-  readonly proxy: Partial<ProxierOptions>;
-  readonly datapath: Partial<DatapathOptions>;
-}
-
-/** What a port of the node leads to. */
-export interface PortInfo {
-  readonly id: number;
-  readonly name: string;
-  readonly kind: PortKind;
-  readonly mtuBytes: number;
-  /** The address behind a pod or host port. */
-  readonly ip: string;
-  readonly mac: string;
-  /** Takes a frame that left by this port; `peer` as the datapath named it, and the frame's offload header. */
-  deliver(frame: Uint8Array, peer: string, vnetHeader: Uint8Array): void;
-}
-
 export class SimNode implements FrameSink {
   datapath: Datapath;
-  proxier: Proxier;
+  proxier: NodeProxier;
+  /** The handles of IPv6 addresses; undefined on a node of IPv4 only. */
+  book: AddressBook | undefined;
   policies: NetworkPolicies;
   readonly hostPorts: HostPorts;
   /** Its process has ended: nothing that comes in is heard. */
@@ -94,6 +86,7 @@ export class SimNode implements FrameSink {
     private readonly random: () => number,
     readonly oracle: PolicyOracle,
   ) {
+    this.book = this.#newBook();
     this.proxier = this.#newProxier();
     this.policies = this.#newPolicies();
     this.policies.onSynced();
@@ -109,40 +102,50 @@ export class SimNode implements FrameSink {
   /** A new process: it knows its ports, and nothing else of before. */
   restart(): void {
     this.isDown = false;
+    this.book = this.#newBook();
     this.proxier = this.#newProxier();
     this.policies = this.#newPolicies();
     this.datapath = this.#newDatapath();
     for (const port of this.ports.values()) this.#plug(port);
   }
 
-  #newProxier(): Proxier {
-    const { config, random } = this;
-    const addresses = nodeAddresses(config);
+  /** Small, so that it has to collect and to grow all the time. */
+  #newBook(): AddressBook | undefined {
+    return this.config.ipv6 && new AddressBook(this.random, BOOK_ADDRESSES, MAX_BOOK_ADDRESSES);
+  }
+
+  /** One for each family. */
+  #newProxier(): NodeProxier {
+    const { config, random, book } = this;
+    const { ipv6: addresses6, ...addresses } = nodeAddresses(config);
     const conntrack = {
       deleteByOriginalDst: (...tuple: [number, number, number]) =>
         this.datapath.conntrack.deleteByOriginalDst(...tuple),
       deleteByNat: (...tuple: [number, number, number, number, number]) =>
         this.datapath.conntrack.deleteByNat(...tuple),
     };
-    return new Proxier({
+    const common: Omit<ProxierOptions, "podNetwork" | "serviceNetwork"> = {
       nodeName: config.name,
-      nodeIp: addresses.nodeIp,
-      podSubnet: addresses.podSubnet,
-      podNetwork: addresses.podNetwork,
-      serviceNetwork: addresses.serviceNetwork,
       conntrack,
       connections: { openConnections: (...endpoint) => this.#openConnections(...endpoint) },
       random,
       onInvalid: (message) => {
         throw new Error(message);
       },
-      ...config.proxy,
-    });
+    };
+    const ipv4 = new Proxier({ ...common, ...addresses, ...config.proxy });
+    if (book === undefined || addresses6 === undefined) return ipv4;
+    const { podNetwork, podSubnet, serviceNetwork } = addresses6;
+    const networks = { podNetwork, podSubnet, serviceNetwork, nodeIp: book.pin(addresses6.nodeIp) };
+    const ipv6 = new Proxier({ ...common, ...networks, family: ipv6Family(book), ...config.proxy });
+    book.addRoot((mark) => ipv6.markAddresses(mark));
+    return new DualStackProxier(ipv4, ipv6, isIpv6Handle);
   }
 
   #newPolicies(): NetworkPolicies {
     return new NetworkPolicies({
       nodeName: this.config.name,
+      addressOf6: (handle) => this.book!.address(handle),
       onInvalid: (message) => {
         throw new Error(message);
       },
@@ -154,6 +157,7 @@ export class SimNode implements FrameSink {
     return new Datapath({
       name: config.name,
       addresses: nodeAddresses(config),
+      addressBook: this.book,
       arena: this.#arena,
       scratchStart: ARENA_BYTES / 2,
       scratchEnd: ARENA_BYTES,
@@ -178,7 +182,10 @@ export class SimNode implements FrameSink {
 
   #plug(port: PortInfo): void {
     const { id, name, kind, mtuBytes } = port;
-    const pod = kind === PortKind.pod ? { ip: ip(port.ip), mac: mac(port.mac) } : {};
+    const pod =
+      kind === PortKind.pod
+        ? { ip: ip(port.ip), mac: mac(port.mac), ...(port.ip6 && { ip6: ip6(port.ip6) }) }
+        : {};
     this.datapath.addPort({ id, name, kind, mtuBytes, ...pod });
   }
 
@@ -208,9 +215,10 @@ export class SimNode implements FrameSink {
 
   /** The slow way: a connection is open until both sides have closed it, a UDP flow while it is remembered. */
   #openConnections(protocol: number, address: number, port: number): number {
+    const name = this.book?.name(address) ?? address;
     return this.datapath
       .conntrackRecords({ protocol })
-      .filter(({ reply }) => reply.src === address && reply.sport === port)
+      .filter(({ reply }) => reply.src === name && reply.sport === port)
       .filter(({ state }) => state !== "TIME_WAIT" && state !== "CLOSE").length;
   }
 
@@ -235,9 +243,9 @@ export class SimNode implements FrameSink {
   #checkPolicy({ kind, mac }: PortInfo, records: ConntrackRecord[] | undefined, frame: Uint8Array): void {
     if (records === undefined) return;
     const isEthernet = kind === PortKind.pod || kind === PortKind.host;
-    if (isEthernet && (frame[12] * 256 + frame[13] !== 0x0800 || formatMac(frame.slice(0, 6)) !== mac))
-      return;
-    checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(14) : frame);
+    const isIp = [IPV4_TYPE, IPV6_TYPE].includes(etherTypeOf(frame));
+    if (isEthernet && (!isIp || formatMac(frame.slice(0, 6)) !== mac)) return;
+    checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(ETHERNET_BYTES) : frame);
   }
 
   #flush(): void {
@@ -262,44 +270,4 @@ export class SimNode implements FrameSink {
       port.deliver(frame, peerText, header);
     }
   }
-}
-
-function nodeAddresses(config: NodeConfig): NodeAddresses {
-  return {
-    nodeIp: ip(config.nodeIp),
-    hostIp: ip(config.hostIp),
-    podSubnet: prefix(config.podSubnet),
-    bridgeIp: ip(config.bridgeIp),
-    overlayIp: ip(config.overlayIp),
-    podNetwork: prefix(config.podNetwork),
-    serviceNetwork: prefix(config.serviceNetwork),
-  };
-}
-
-export function ip(text: string): number {
-  const value = parseIpv4(text);
-  if (value === undefined) throw new Error(`not an address: ${text}`);
-  return value;
-}
-
-export function prefix(text: string): { address: number; length: number } {
-  const value = parsePrefix(text);
-  if (value === undefined) throw new Error(`not a prefix: ${text}`);
-  return value;
-}
-
-function ipText(address: number): string {
-  return [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join(".");
-}
-
-function mac(text: string): Uint8Array {
-  const value = parseMac(text);
-  if (value === undefined) throw new Error(`not a MAC: ${text}`);
-  return value;
-}
-
-/** 02:42 and the address, as Docker makes them. */
-export function macOf(address: string): string {
-  const octets = address.split(".").map((octet) => Number(octet).toString(16).padStart(2, "0"));
-  return `02:42:${octets.join(":")}`;
 }

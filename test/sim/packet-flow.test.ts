@@ -1,7 +1,10 @@
-/** Who reaches whom, how the source looks on arrival, and where the reply comes from: kube-proxy's `packetFlowTest`. */
+/**
+ * Who reaches whom, how the source looks on arrival, and where the reply comes from: kube-proxy's `packetFlowTest`. The
+ * tables are written for IPv4; IPv6 has the same with the addresses that stand in the same places.
+ */
 import { describe, expect, it } from "vitest";
 import { type AskProtocol, ask } from "./ask.js";
-import { Cluster, HOST_IP } from "./cluster.js";
+import { Cluster, HOST_IP, sixOf } from "./cluster.js";
 import { serveEcho } from "./echo.js";
 
 const VIP = "10.254.0.10";
@@ -11,7 +14,7 @@ const TARGET = 8080;
 
 /** Three nodes; client and web-1 on node-1, web-2 on node-2, web-3 on node-3. Services as each row wants them. */
 function setUp(protocol: AskProtocol, endpoints: readonly string[]): Cluster {
-  const cluster = new Cluster({ nodes: 3 });
+  const cluster = new Cluster({ nodes: 3, dualStack: true });
   cluster.addPod("client", 1);
   for (const [name, node] of [
     ["web-1", 1],
@@ -24,6 +27,7 @@ function setUp(protocol: AskProtocol, endpoints: readonly string[]): Cluster {
     port: PORT,
     targetPort: TARGET,
     nodePort: NODE_PORT,
+    clusterIp6: sixOf(VIP),
     protocol: protocol === "UDP" ? "UDP" : "TCP",
   } as const;
   cluster.expose("web", VIP, pods, port);
@@ -138,9 +142,22 @@ const rows: Row[] = [
   ],
 ];
 
-describe.each(["TCP", "UDP"] as const)("packet flow, %s", (protocol) => {
-  it.each(rows)("%s", (_name, from, dst, port, endpoints, expected) => {
+type Family = "IPv4" | "IPv6";
+
+/** A text with all its addresses in the family. */
+function inFamily(text: string, family: Family): string {
+  return family === "IPv4" ? text : text.replaceAll(/\d+\.\d+\.\d+\.\d+/g, sixOf);
+}
+
+describe.each([
+  ["TCP", "IPv4"],
+  ["UDP", "IPv4"],
+  ["TCP", "IPv6"],
+  ["UDP", "IPv6"],
+] as const)("packet flow, %s over %s", (protocol, family) => {
+  it.each(rows)("%s", (_name, from, dst4, port, endpoints, expected4) => {
     const cluster = setUp(protocol, endpoints);
+    const [dst, expected] = [inFamily(dst4, family), inFamily(expected4, family)];
     const answer = ask(cluster, cluster.pods.get(from) ?? cluster.host, dst, port, protocol);
     const got = answer.outcome === "answered" ? `${answer.pod} saw ${answer.seenAs}` : answer.outcome;
     expect(got).toBe(expected);
@@ -148,7 +165,7 @@ describe.each(["TCP", "UDP"] as const)("packet flow, %s", (protocol) => {
   });
 });
 
-describe("packet flow, ICMP echo", () => {
+describe.each(["IPv4", "IPv6"] as const)("packet flow, ICMP echo over %s", (family) => {
   const pings: [name: string, from: string, dst: string, expected: string][] = [
     ["pod to pod, same node", "client", WEB["web-1"], `web-1 saw ${CLIENT}`],
     ["pod to pod, other node", "client", WEB["web-2"], `web-2 saw ${CLIENT}`],
@@ -160,16 +177,18 @@ describe("packet flow, ICMP echo", () => {
     ["host to node IP", "host", NODE[2], "node saw "],
     ["pod to host", "client", HOST_IP, "node saw "],
   ];
-  it.each(pings)("%s", (_name, from, dst, expected) => {
+  it.each(pings)("%s", (_name, from, dst4, expected) => {
     const cluster = setUp("TCP", ["web-1"]);
+    const dst = inFamily(dst4, family);
     const answer = ask(cluster, cluster.pods.get(from) ?? cluster.host, dst, 0, "ICMP");
-    expect(`${answer.pod} saw ${answer.seenAs}`).toBe(expected);
+    expect(`${answer.pod} saw ${answer.seenAs}`).toBe(inFamily(expected, family));
     expect(answer.replyFrom).toBe(dst);
   });
 
   it("a cluster IP does not answer to echo", () => {
     const cluster = setUp("TCP", ["web-1"]);
-    expect(ask(cluster, cluster.pods.get("client")!, VIP, 0, "ICMP").outcome).toBe("silence");
+    const vip = inFamily(VIP, family);
+    expect(ask(cluster, cluster.pods.get("client")!, vip, 0, "ICMP").outcome).toBe("silence");
   });
 });
 

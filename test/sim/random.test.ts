@@ -6,18 +6,18 @@
 import { describe, expect, it } from "vitest";
 import { type Action, randomActions } from "./random/actions.js";
 import { type Play, shrink } from "./random/shrink.js";
-import { World } from "./random/world.js";
+import { type Families, World, type WorldOptions } from "./random/world.js";
 
 const STEPS = 10_000;
 const SETTLE_EVERY = 2500;
 const SEEDS = process.env.PODWIRE_SIM_SEED === undefined ? [1, 2] : [Number(process.env.PODWIRE_SIM_SEED)];
 
 /** Plays all actions on a new cluster; `last` sees it at the end. */
-function player(seed: number, conntrackMax: number | undefined, last: (world: World) => void): Play {
+function player(seed: number, options: WorldOptions, last: (world: World) => void): Play {
   return (actions) => {
     let steps = 0;
     try {
-      const world = new World(seed, conntrackMax);
+      const world = new World(seed, options);
       for (const action of actions) {
         steps++;
         world.play(action);
@@ -34,16 +34,16 @@ function player(seed: number, conntrackMax: number | undefined, last: (world: Wo
 }
 
 /** @throws Error with the seed, the reason and the shortest run found that breaks */
-function playSeed(seed: number, steps: number, conntrackMax?: number): World[] {
+function playSeed(seed: number, steps: number, options: WorldOptions = {}): World[] {
   const worlds: World[] = [];
   const actions = randomActions(seed, steps);
-  const broken = player(seed, conntrackMax, (world) => worlds.push(world))(actions);
+  const broken = player(seed, options, (world) => worlds.push(world))(actions);
   if (broken === undefined) return worlds;
-  const play = player(seed, conntrackMax, () => undefined);
+  const play = player(seed, options, () => undefined);
   const short = shrink(actions.slice(0, broken.steps), play);
   const reason = play(short)?.error.message;
   throw new Error(
-    `seed ${seed} breaks after ${broken.steps} of ${steps} steps: ${broken.error.message}\n` +
+    `seed ${seed}, ${JSON.stringify(options)}, breaks after ${broken.steps} of ${steps} steps: ${broken.error.message}\n` +
       `${short.length} of them are enough for: ${reason}\n${short.map(actionText).join("\n")}\n` +
       `Again: PODWIRE_SIM_SEED=${seed} npx vitest run --project sim test/sim/random.test.ts\n${broken.error.stack}`,
   );
@@ -54,8 +54,11 @@ function actionText({ kind, dice }: Action): string {
 }
 
 describe("random clusters", () => {
-  it.each(SEEDS)("seed %i, 10,000 steps", (seed) => {
-    const [world] = playSeed(seed, STEPS);
+  const runs = SEEDS.flatMap((seed) =>
+    (["IPv4", "IPv6", "both"] as const).map((families): [number, Families] => [seed, families]),
+  );
+  it.each(runs)("seed %i, 10,000 steps, %s", (seed, families) => {
+    const [world] = playSeed(seed, STEPS, { families });
     // Most of it worked: the rules were about something.
     expect(world.answered).toBeGreaterThan(STEPS / 20);
     expect(world.rules.replies).toBeGreaterThan(STEPS / 20);
@@ -63,7 +66,7 @@ describe("random clusters", () => {
   });
 
   it("with room for 40 connections: forgets, and holds everything else", () => {
-    const [world] = playSeed(3, 2000, 40);
+    const [world] = playSeed(3, 2000, { conntrackMax: 40 });
     expect(world.rules.fullest).toBe(40);
   });
 });

@@ -24,5 +24,7 @@ export interface ExposedPort extends ServiceExtras {
   readonly targetPort: number;
   readonly protocol?: "TCP" | "UDP" | "SCTP";
   readonly nodePort?: number;
+  /** The second cluster IP of a Service with both families. */
+  readonly clusterIp6?: string;
   readonly spec?: Partial<ServiceSpec>;
 }

@@ -1,89 +1,54 @@
 /**
- * A small IP host on Ethernet, for pods and for the machine beside the nodes: ARP, fragmentation and reassembly, echo,
- * UDP, and TCP from tcp.ts. It trusts nothing: every packet that comes in is checked by the slow codec.
+ * A small IP host on Ethernet, for pods and for the machine beside the nodes: neighbours (neighbours.ts), fragments
+ * (reassembly.ts), echo, UDP, and TCP from tcp.ts, over IPv4 and IPv6. It trusts nothing: every packet that comes in is
+ * checked by the slow codec.
  */
 
 import { offload } from "../datapath/offload.js";
+import { inPrefix, isIpv6 } from "./address.js";
 import type { VirtualClock } from "./clock.js";
 import { complete } from "./device.js";
-import { arp, ethernet, formatMac, inPrefix } from "./ethernet.js";
 import {
-  checkBody,
+  ARP_TYPE,
+  ETHERNET_BYTES,
+  ethernet,
+  etherTypeOf,
+  formatMac,
+  IPV4_TYPE,
+  IPV6_TYPE,
+} from "./ethernet.js";
+import type { Datagram, IcmpError, Interface, SendOptions, StationRoute } from "./host-types.js";
+import { encodeMessage, icmpOf, isTooBig, portUnreachable } from "./icmp-family.js";
+import { withOptions } from "./ipv6.js";
+import { Neighbours } from "./neighbours.js";
+import {
   decodeIcmp,
   decodePacket,
   decodeQuoted,
   decodeTcp,
   decodeUdp,
-  encodeIcmp,
   encodePacket,
   encodeTcp,
   encodeUdp,
   fragment,
   ICMP,
+  ICMPV6,
   type IcmpMessage,
   isFragment,
   type Packet,
-  type Quoted,
   TCP,
   type TcpSegment,
   UDP,
 } from "./packet.js";
+import { Reassembly } from "./reassembly.js";
 import { TcpEnd } from "./tcp.js";
 
-const BROADCAST = "ff:ff:ff:ff:ff:ff";
-const ARP_TYPE = 0x0806;
-const IPV4_TYPE = 0x0800;
+export type { Datagram, IcmpError, Interface, StationRoute } from "./host-types.js";
+
 const EPHEMERAL_PORT = 40_000;
-const ETHERNET_BYTES = 14;
 /** TCP payload of a segment, and of a super-packet. */
 const MAX_SEGMENT_BYTES = 1400;
 const MAX_SUPER_BYTES = 3 * MAX_SEGMENT_BYTES;
-
-/** One network card. */
-export interface Interface {
-  readonly name: string;
-  readonly mac: string;
-  readonly mtuBytes: number;
-  /** The offload header is missing when the frame is plain. */
-  transmit(frame: Uint8Array, vnetHeader?: Uint8Array): void;
-}
-
-/** Where packets to a prefix go: directly, or by a gateway. */
-export interface StationRoute {
-  readonly prefix: string;
-  readonly via: Interface;
-  readonly gateway?: string;
-  /** Source of what the station sends that way; its first address when missing. */
-  readonly src?: string;
-}
-
-export interface IcmpError {
-  /** Who sent it. */
-  readonly from: string;
-  readonly type: number;
-  readonly code: number;
-  /** For fragmentation needed. */
-  readonly mtuBytes: number;
-  readonly quoted: Quoted;
-}
-
-export interface Datagram {
-  readonly from: string;
-  readonly sport: number;
-  readonly to: string;
-  readonly dport: number;
-  readonly payload: Uint8Array;
-}
-
-export interface SendOptions {
-  readonly sport?: number;
-  readonly ttl?: number;
-  readonly df?: boolean;
-  /** Send UDP without checksum. */
-  readonly plain?: boolean;
-  /** Claim another source. */
-  readonly src?: string;
-}
 
 export class Station {
   readonly routes: StationRoute[] = [];
@@ -106,27 +71,44 @@ export class Station {
   offloads = false;
   readonly #udpServers = new Map<number, (datagram: Datagram) => Uint8Array | undefined>();
   readonly #tcpServers = new Map<number, (end: TcpEnd) => void>();
-  readonly #neighbours = new Map<string, string>();
-  readonly #waiting = new Map<string, { via: Interface; packet: Packet }[]>();
-  readonly #fragments = new Map<string, Packet[]>();
+  readonly #neighbours: Neighbours;
+  readonly #reassembly = new Reassembly();
+  /** Most bytes that a path takes, where an ICMPv6 error said so. */
+  readonly #pathMtu = new Map<string, number>();
   #nextPort = EPHEMERAL_PORT;
   #nextId = 1;
 
-  /** `more`: further addresses; a station that has any sends also to its own by its routes. */
+  /**
+   * `more`: further addresses; a station that has any sends also to its own by its routes. `ip6` and `linkLocal` are the
+   * IPv6 addresses of one that has any.
+   */
   constructor(
     readonly name: string,
     readonly ip: string,
     readonly clock: VirtualClock,
     readonly more: readonly string[] = [],
-  ) {}
+    readonly ip6 = "",
+    readonly linkLocal = "",
+  ) {
+    this.#neighbours = new Neighbours(
+      clock,
+      () => this.addresses,
+      (address) => this.#sourceTo(address),
+    );
+  }
+
+  get addresses(): readonly string[] {
+    return [this.ip, this.ip6, this.linkLocal, ...this.more].filter((address) => address !== "");
+  }
 
   // Sending
 
   /** Sends echo requests; replies are collected in {@link echoReplies}. */
   ping(dst: string, sequence = 1, bytes = 56, options: SendOptions = {}): void {
+    const { protocol, echoRequest: type } = icmpOf(dst);
     const rest = ((options.sport ?? 77) << 16) | sequence;
-    const body = encodeIcmp({ type: 8, code: 0, rest, payload: new Uint8Array(bytes).fill(sequence) });
-    this.send(dst, ICMP, body, options);
+    const request = { type, code: 0, rest, payload: new Uint8Array(bytes).fill(sequence) };
+    this.send(dst, protocol, encodeMessage(options.src ?? this.#sourceTo(dst), dst, request), options);
   }
 
   /** Sends one datagram. Returns its source port. */
@@ -163,11 +145,13 @@ export class Station {
       id,
       df: options.df ?? false,
     };
-    this.sendPacket({ ...head, mf: false, fragmentOffset: 0, protocol, body });
+    const packet = { ...head, mf: false, fragmentOffset: 0, protocol, body };
+    const { optionUnits = 0 } = options;
+    this.sendPacket(optionUnits > 0 && isIpv6(dst) ? withOptions(packet, optionUnits) : packet);
   }
 
   sendPacket(packet: Packet): void {
-    if (packet.dst === this.ip && this.more.length === 0) {
+    if ((packet.dst === this.ip || packet.dst === this.ip6) && this.more.length === 0) {
       this.clock.after(0, () => this.#deliver(packet));
       return;
     }
@@ -177,14 +161,17 @@ export class Station {
       this.#toNeighbour(route.via, route.gateway ?? packet.dst, packet);
       return;
     }
-    if (packet.df && packet.body.length + 20 > route.via.mtuBytes)
+    const mtuBytes = Math.min(route.via.mtuBytes, this.#pathMtu.get(packet.dst) ?? route.via.mtuBytes);
+    const headerBytes = isIpv6(packet.dst) ? 40 : 20;
+    if (packet.df && packet.body.length + headerBytes > mtuBytes)
       throw new Error(`${this.name}: message too long`);
-    for (const piece of fragment(packet, route.via.mtuBytes))
+    for (const piece of fragment(packet, mtuBytes))
       this.#toNeighbour(route.via, route.gateway ?? packet.dst, piece);
   }
 
   #sourceTo(dst: string): string {
-    return this.#route(dst)?.src ?? this.ip;
+    if (dst.startsWith("fe80:")) return this.linkLocal;
+    return this.#route(dst)?.src ?? (isIpv6(dst) ? this.ip6 : this.ip);
   }
 
   #route(dst: string): StationRoute | undefined {
@@ -193,120 +180,78 @@ export class Station {
   }
 
   #toNeighbour(via: Interface, neighbour: string, packet: Packet): void {
-    const mac = this.#neighbours.get(`${via.name} ${neighbour}`);
-    if (mac !== undefined) {
-      this.#transmit(via, mac, packet);
-      return;
-    }
-    const waiting = this.#waiting.get(`${via.name} ${neighbour}`) ?? [];
-    this.#waiting.set(`${via.name} ${neighbour}`, [...waiting, { via, packet }]);
-    this.#askNeighbour(via, neighbour);
+    this.#neighbours.resolve(via, neighbour, (mac) => this.#transmit(via, mac, packet));
   }
 
   #transmit(via: Interface, mac: string, packet: Packet): void {
     const whole = encodePacket(packet);
-    if (!this.offloads || isFragment(packet) || !hasPartialChecksum(whole)) {
-      via.transmit(ethernet(mac, via.mac, IPV4_TYPE, whole));
+    const type = isIpv6(packet.src) ? IPV6_TYPE : IPV4_TYPE;
+    if (!this.offloads || isFragment(packet) || !hasPartialChecksum(packet)) {
+      via.transmit(ethernet(mac, via.mac, type, whole));
       return;
     }
     const segmentBytes = whole.length > via.mtuBytes ? MAX_SEGMENT_BYTES : 0;
     const { packet: partial, vnet } = offload(whole, { link: ETHERNET_BYTES, segmentBytes });
-    via.transmit(ethernet(mac, via.mac, IPV4_TYPE, partial), vnet);
-  }
-
-  /** Asks three times, one second apart, as Linux does; then the packets are given up. */
-  #askNeighbour(via: Interface, neighbour: string, tries = 3): void {
-    const key = `${via.name} ${neighbour}`;
-    if (this.#neighbours.has(key)) return;
-    if (tries === 0) return void this.#waiting.delete(key);
-    via.transmit(
-      ethernet(BROADCAST, via.mac, ARP_TYPE, arp(1, via.mac, this.ip, "00:00:00:00:00:00", neighbour)),
-    );
-    this.clock.after(1000, () => this.#askNeighbour(via, neighbour, tries - 1));
+    via.transmit(ethernet(mac, via.mac, type, partial), vnet);
   }
 
   // Receiving
 
   receive(via: Interface, frame: Uint8Array, vnetHeader?: Uint8Array): void {
-    const dst = formatMac(frame.slice(0, 6));
-    if (dst !== via.mac && dst !== BROADCAST) return;
-    const type = frame[12] * 256 + frame[13];
-    if (type === ARP_TYPE) this.#receiveArp(via, frame.slice(14));
-    if (type !== IPV4_TYPE) return;
-    const end = ETHERNET_BYTES + frame[16] * 256 + frame[17];
+    if (!this.#neighbours.listensTo(via, formatMac(frame.slice(0, 6)))) return;
+    const type = etherTypeOf(frame);
+    if (type === ARP_TYPE) this.#neighbours.receiveArp(via, frame.slice(ETHERNET_BYTES));
+    if (type !== IPV4_TYPE && type !== IPV6_TYPE) return;
+    const length = type === IPV6_TYPE ? 40 + frame[18] * 256 + frame[19] : frame[16] * 256 + frame[17];
     const packets =
       vnetHeader === undefined
-        ? [frame.slice(ETHERNET_BYTES, end)]
+        ? [frame.slice(ETHERNET_BYTES, ETHERNET_BYTES + length)]
         : complete(vnetHeader, frame, ETHERNET_BYTES);
-    for (const bytes of packets) this.#receivePacket(decodePacket(bytes));
+    for (const bytes of packets) this.#receivePacket(via, decodePacket(bytes));
   }
 
-  #receivePacket(packet: Packet): void {
-    if (packet.dst !== this.ip && !this.more.includes(packet.dst))
-      throw new Error(`${this.name} (${this.ip}) was given a packet to ${packet.dst}`);
-    const whole = this.#reassemble(packet);
+  #receivePacket(via: Interface, packet: Packet): void {
+    if (this.#neighbours.receiveDiscovery(via, packet)) return;
+    if (!this.addresses.includes(packet.dst))
+      throw new Error(`${this.name} (${this.addresses}) was given a packet to ${packet.dst}`);
+    const whole = this.#reassembly.take(packet);
     if (whole !== undefined) this.#deliver(whole);
-  }
-
-  #receiveArp(via: Interface, body: Uint8Array): void {
-    const senderMac = formatMac(body.slice(8, 14));
-    const senderIp = body.slice(14, 18).join(".");
-    const targetIp = body.slice(24, 28).join(".");
-    if (body[7] === 1 && targetIp === this.ip) {
-      via.transmit(ethernet(senderMac, via.mac, ARP_TYPE, arp(2, via.mac, this.ip, senderMac, senderIp)));
-    }
-    if (targetIp !== this.ip) return;
-    const key = `${via.name} ${senderIp}`;
-    this.#neighbours.set(key, senderMac);
-    const waiting = this.#waiting.get(key) ?? [];
-    this.#waiting.delete(key);
-    for (const { packet } of waiting) this.#toNeighbour(via, senderIp, packet);
-  }
-
-  #reassemble(packet: Packet): Packet | undefined {
-    if (!isFragment(packet)) return packet;
-    const key = `${packet.src} ${packet.id} ${packet.protocol}`;
-    const pieces = [...(this.#fragments.get(key) ?? []), packet].sort(
-      (a, b) => a.fragmentOffset - b.fragmentOffset,
-    );
-    this.#fragments.set(key, pieces);
-    let end = 0;
-    for (const piece of pieces) if (piece.fragmentOffset === end) end += piece.body.length;
-    const last = pieces[pieces.length - 1];
-    if (last.mf || end !== last.fragmentOffset + last.body.length) return undefined;
-    this.#fragments.delete(key);
-    const body = Uint8Array.from(pieces.flatMap((piece) => [...piece.body]));
-    const whole = { ...pieces[0], mf: false, body };
-    checkBody(whole);
-    return whole;
   }
 
   #deliver(packet: Packet): void {
     this.received.push(packet);
-    if (packet.protocol === ICMP) this.#onIcmp(packet, decodeIcmp(packet.body));
+    if (packet.protocol === ICMP || packet.protocol === ICMPV6) this.#onIcmp(packet, decodeIcmp(packet.body));
     if (packet.protocol === UDP) this.#onUdp(packet);
     if (packet.protocol === TCP) this.#onTcp(packet, decodeTcp(packet.body));
     this.protocols.get(packet.protocol)?.(packet);
   }
 
   #onIcmp(packet: Packet, message: IcmpMessage): void {
-    if (message.type === 8) {
-      this.send(packet.src, ICMP, encodeIcmp({ ...message, type: 0 }), { src: packet.dst });
+    const { echoRequest, echoReply, unreachable } = icmpOf(packet.src);
+    if (message.type === echoRequest) {
+      this.#sendMessage(packet, { ...message, type: echoReply });
       return;
     }
-    if (message.type === 0) {
+    if (message.type === echoReply) {
       const { src: from, ttl } = packet;
       this.echoReplies.push({ from, sequence: message.rest & 0xffff, ttl, bytes: message.payload.length });
       return;
     }
     const quoted = decodeQuoted(message.payload);
     const { type, code, rest } = message;
-    this.errors.push({ from: packet.src, type, code, mtuBytes: rest & 0xffff, quoted });
-    if (quoted.protocol === TCP && type === 3 && code !== 4) {
+    const error = { from: packet.src, type, code, mtuBytes: rest & 0xffff, quoted };
+    this.errors.push(error);
+    if (isTooBig(error) && isIpv6(packet.src)) this.#pathMtu.set(quoted.dst, error.mtuBytes);
+    if (quoted.protocol === TCP && type === unreachable && !isTooBig(error)) {
       this.tcp
         .get(tcpKey(quoted.sport, quoted.dst, quoted.dport))
         ?.onRefused(`icmp ${type}/${code} from ${packet.src}`);
     }
+  }
+
+  /** Answers a packet. */
+  #sendMessage({ src, dst }: Packet, message: IcmpMessage): void {
+    this.send(src, icmpOf(src).protocol, encodeMessage(dst, src, message), { src: dst });
   }
 
   #onUdp(packet: Packet): void {
@@ -317,12 +262,7 @@ export class Station {
     const answer = server?.(datagram);
     if (answer !== undefined) this.sendUdp(packet.src, sport, answer, { sport: dport, src: packet.dst });
     // A port below the ephemeral ones that nobody serves is closed (RFC 1122 §4.1.3.1).
-    if (server === undefined && dport < EPHEMERAL_PORT) this.#refuse(packet);
-  }
-
-  #refuse(packet: Packet): void {
-    const payload = encodePacket(packet).slice(0, 28);
-    this.send(packet.src, ICMP, encodeIcmp({ type: 3, code: 3, rest: 0, payload }), { src: packet.dst });
+    if (server === undefined && dport < EPHEMERAL_PORT) this.#sendMessage(packet, portUnreachable(packet));
   }
 
   #onTcp(packet: Packet, segment: TcpSegment): void {
@@ -351,8 +291,8 @@ export class Station {
 }
 
 /** UDP without a checksum stays without. */
-function hasPartialChecksum(packet: Uint8Array): boolean {
-  return packet[9] === TCP || (packet[9] === UDP && (packet[26] | packet[27]) !== 0);
+function hasPartialChecksum({ protocol, body }: Packet): boolean {
+  return protocol === TCP || (protocol === UDP && (body[6] | body[7]) !== 0);
 }
 
 /** By what a station finds its connections. */

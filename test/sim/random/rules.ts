@@ -1,4 +1,5 @@
 /** What must hold in a random cluster at any time. Frames themselves are checked as they leave (invariants.ts). */
+import { hostPort } from "../address.js";
 import type { Cluster } from "../cluster.js";
 import { asText } from "../packet.js";
 import type { Station } from "../station.js";
@@ -8,6 +9,8 @@ import type { TcpEnd } from "../tcp.js";
 const UDP_ENTRY_MS = 30_000;
 /** A reply may be this long under way. */
 const UNDER_WAY_MS = 3000;
+/** A node's book begins with 64 and doubles while three quarters of it are in use: by some 30 pods and the rest at most. */
+const MAX_ADDRESSES = 128;
 export const CLIENT_PORTS = 40_000;
 
 export interface Asked {
@@ -76,9 +79,12 @@ export class Rules {
     for (const { client, end } of open) this.#checkConnection(client, end);
     for (const station of [this.cluster.host, ...this.cluster.pods.values()]) this.#checkStation(station);
     for (const { config, datapath } of this.cluster.nodes) {
-      const { count, max } = datapath.status().conntrack;
+      const { conntrack, ipv6 } = datapath.status();
+      const { count, max } = conntrack;
       this.fullest = Math.max(this.fullest, count);
       if (count > max) throw new Error(`${config.name} remembers ${count} connections of at most ${max}`);
+      if ((ipv6?.addresses ?? 0) > MAX_ADDRESSES)
+        throw new Error(`${config.name} keeps ${ipv6?.addresses} IPv6 addresses`);
     }
   }
 
@@ -114,14 +120,15 @@ export class Rules {
     const [, pod, id] = /^pod=(\S+) .* request=(\d+)$/.exec(text) ?? [];
     if (pod === undefined) throw new Error(`${client.name} got ${text} from ${from}:${sport}`);
     const request = Number(id);
+    const here = hostPort(from, sport);
     const { dst, atMs } = this.#asked.get(`${client.name} ${dport}`)?.get(request) ?? {
       dst: "nobody",
       atMs: 0,
     };
     // What is under way when its entry goes, with a node's process or a stale endpoint, arrives as it was sent.
-    if (dst !== `${from}:${sport}` && this.#hasChanged(pod, atMs)) return;
-    if (dst !== `${from}:${sport}`)
-      throw new Error(`${client.name} asked ${dst} from port ${dport}; ${from}:${sport} (${pod}) answers`);
+    if (dst !== here && this.#hasChanged(pod, atMs)) return;
+    if (dst !== here)
+      throw new Error(`${client.name} asked ${dst} from port ${dport}; ${here} (${pod}) answers`);
     this.replies++;
     if (!this.#serves(pod, dst) && !this.#hasChanged(pod, atMs))
       throw new Error(
@@ -143,7 +150,8 @@ export class Rules {
 
   /** Whether the pod is the destination itself, or listed as an endpoint of the Service there. */
   #serves(pod: string, dst: string): boolean {
-    return this.cluster.pods.get(pod)?.ip === dst.split(":")[0] || this.isEndpoint(pod, dst);
+    const address = dst.slice(0, dst.lastIndexOf(":")).replaceAll(/[[\]]/g, "");
+    return this.cluster.pods.get(pod)?.addresses.includes(address) || this.isEndpoint(pod, dst);
   }
 
   #hasChanged(pod: string, sinceMs: number): boolean {
@@ -154,9 +162,10 @@ export class Rules {
   #checkError(station: Station, from: string, quoted: Station["errors"][number]["quoted"]): void {
     const { src, sport, dst, dport, protocol } = quoted;
     const what = `${station.name} got an ICMP error from ${from} about ${src}:${sport} to ${dst}:${dport}`;
-    if (src !== station.ip) throw new Error(what);
+    if (!station.addresses.includes(src)) throw new Error(what);
     if (sport < CLIENT_PORTS || protocol !== 17) return;
     const sent = [...(this.#asked.get(`${station.name} ${sport}`)?.values() ?? [])];
-    if (!sent.some((one) => one.dst === `${dst}:${dport}`)) throw new Error(`${what}, where it sent nothing`);
+    if (!sent.some((one) => one.dst === hostPort(dst, dport)))
+      throw new Error(`${what}, where it sent nothing`);
   }
 }

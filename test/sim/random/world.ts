@@ -1,7 +1,9 @@
 /** One random cluster: does what actions say, and knows what is there. */
 import { SCHEDULER_NAMES } from "../../../src/proxy/index.js";
+import { hostPort, isIpv6 } from "../address.js";
 import { ask } from "../ask.js";
-import { Cluster } from "../cluster.js";
+import { Cluster, sixOf } from "../cluster.js";
+import type { NodeConfig, NodeNetworks } from "../node-config.js";
 import { text } from "../packet.js";
 import type { EndpointSpec } from "../service-spec.js";
 import type { Station } from "../station.js";
@@ -19,12 +21,24 @@ const UDP_PORTS = CLIENT_PORTS + 10_000;
 const TIMEOUTS = { tcpEstablished: 900, tcpUnacknowledged: 300 } as const;
 export const DRAINED_MS = 1_100_000;
 
+/** Which addresses clients ask; nodes and pods have both, unless it is IPv4 alone. */
+export type Families = "IPv4" | "IPv6" | "both";
+
+export interface WorldOptions {
+  /** IPv4 when missing. */
+  readonly families?: Families;
+  /** As large as to remember all when missing. */
+  readonly conntrackMax?: number;
+}
+
 const SERVICES = [
   { name: "a", ip: "10.254.0.1", port: 80, nodePort: 30080, protocol: "TCP" },
   { name: "b", ip: "10.254.0.2", port: 80, nodePort: 30081, protocol: "TCP" },
   { name: "c", ip: "10.254.0.3", port: 53, nodePort: 30053, protocol: "UDP" },
   { name: "d", ip: "10.254.0.4", port: 53, nodePort: 30054, protocol: "UDP" },
 ] as const;
+const BLOCK = { cidr: "172.16.0.0/16", except: ["172.16.2.0/24"] };
+const BLOCK6 = { cidr: "fd00:10:244::/56", except: ["fd00:10:244:2::/64"] };
 const POLICIES = ["default/first", "default/second"] as const;
 type ServiceName = (typeof SERVICES)[number];
 
@@ -49,13 +63,16 @@ export class World {
   /** Connections that were answered. */
   answered = 0;
 
+  readonly #families: Families;
+
   /** A `conntrackMax` that is too small for all connections is there to see what is forgotten, and that no more is. */
-  constructor(seed: number, conntrackMax?: number) {
+  constructor(seed: number, { families = "IPv4", conntrackMax }: WorldOptions = {}) {
+    this.#families = families;
     const conntrack = {
       conntrackTimeouts: TIMEOUTS,
       ...(conntrackMax === undefined ? {} : { conntrackMax }),
     };
-    this.cluster = new Cluster({ nodes: NODES, seed, datapath: conntrack });
+    this.cluster = new Cluster({ nodes: NODES, seed, datapath: conntrack, dualStack: families !== "IPv4" });
     this.cluster.host.offloads = true;
     this.rules = new Rules(this.cluster, conntrackMax === undefined, (pod, dst) =>
       this.#isEndpoint(pod, dst),
@@ -163,19 +180,23 @@ export class World {
     const [dst, port] = this.#destination(hand, "UDP");
     const sport = UDP_PORTS + Math.floor(hand.number() * 3);
     const request = ++this.#request;
-    this.rules.onDatagram(client, sport, request, `${dst}:${port}`);
+    this.rules.onDatagram(client, sport, request, hostPort(dst, port));
     const size = Math.floor(hand.number() * (hand.chance(0.3) ? 3000 : 100));
-    client.sendUdp(dst, port, text(`${request} ${"x".repeat(size)}`), { sport, plain: hand.chance(0.2) });
+    const isOdd = hand.chance(0.2);
+    const odd = isIpv6(dst) ? { optionUnits: isOdd ? 1 : 0 } : { plain: isOdd };
+    client.sendUdp(dst, port, text(`${request} ${"x".repeat(size)}`), { sport, ...odd });
   }
 
   #ping(hand: Hand): void {
     const client = this.#client(hand);
-    const nodes = this.cluster.nodes.map(({ config }) => config);
+    const is6 = this.#asks6(hand);
+    const nodes = this.cluster.nodes.map(({ config }) => networks(config, is6));
     const dst = hand.chance(0.6)
-      ? hand.pick([...this.cluster.pods.values()]).ip
+      ? addressOf(hand.pick([...this.cluster.pods.values()]), is6)
       : hand.pick(nodes.flatMap(({ nodeIp, bridgeIp }) => [nodeIp, bridgeIp]));
     this.rules.onPing(client, dst);
-    if (dst !== client.ip) client.ping(dst, this.#step & 0xffff, Math.floor(hand.number() * 2500));
+    if (!client.addresses.includes(dst))
+      client.ping(dst, this.#step & 0xffff, Math.floor(hand.number() * 2500));
   }
 
   /** With the endpoints and their conditions, everything else about the Service changes: no open connection may notice. */
@@ -194,7 +215,8 @@ export class World {
     const usable = ({ conditions: { ready, serving, terminating } }: (typeof endpoints)[number]) =>
       ready || (serving && terminating);
     this.#noteChanges(name, endpoints);
-    this.cluster.expose(name, clusterIp, endpoints, {
+    this.cluster.expose(name, this.#families === "IPv6" ? sixOf(clusterIp) : clusterIp, endpoints, {
+      clusterIp6: this.#families === "both" ? sixOf(clusterIp) : undefined,
       port,
       nodePort,
       protocol,
@@ -207,8 +229,10 @@ export class World {
   }
 
   #isEndpoint(pod: string, dst: string): boolean {
-    const port = Number(dst.split(":")[1]);
-    const service = SERVICES.find(({ ip, nodePort }) => dst.startsWith(`${ip}:`) || port === nodePort);
+    const service = SERVICES.find(
+      ({ ip, port, nodePort }) =>
+        [hostPort(ip, port), hostPort(sixOf(ip), port)].includes(dst) || dst.endsWith(`:${nodePort}`),
+    );
     return service !== undefined && (this.#exposed.get(service.name)?.listed.includes(pod) ?? false);
   }
 
@@ -237,7 +261,7 @@ export class World {
     }
     const peer = hand.chance(0.5)
       ? { podSelector: { matchLabels: team(hand) } }
-      : { ipBlock: { cidr: "172.16.0.0/16", except: ["172.16.2.0/24"] } };
+      : { ipBlock: this.#asks6(hand) ? BLOCK6 : BLOCK };
     const ports = hand.chance(0.5) ? [{ protocol: hand.pick(["TCP", "UDP"]), port: TARGET_PORT }] : undefined;
     const podSelector = hand.chance(0.3) ? {} : { matchLabels: team(hand) };
     this.cluster.applyPolicy(
@@ -303,10 +327,13 @@ export class World {
     const exposed = this.#exposed.get(name);
     if (exposed === undefined || exposed.isLocal) return;
     const names = exposed.endpoints.map(({ pod }) => pod.name);
-    for (const [dst, dport] of [
-      [ip, port],
-      [this.cluster.node(2).config.nodeIp, nodePort],
-    ] as const) {
+    const { config } = this.cluster.node(2);
+    const asked = [false, true].filter((is6) => this.#families === "both" || is6 === this.#asks6());
+    const targets = asked.flatMap((is6): [string, number][] => [
+      [is6 ? sixOf(ip) : ip, port],
+      [networks(config, is6).nodeIp, nodePort],
+    ]);
+    for (const [dst, dport] of targets) {
       const answer = ask(this.cluster, this.cluster.host, dst, dport, protocol);
       const wanted = names.length === 0 ? "refused" : "answered";
       if (answer.outcome !== wanted || (names.length > 0 && !names.includes(answer.pod)))
@@ -319,6 +346,11 @@ export class World {
 
   #lives(client: Station): boolean {
     return client === this.cluster.host || this.cluster.pods.get(client.name) === client;
+  }
+
+  /** Whether IPv6 is asked; a die falls only where there is a choice. */
+  #asks6(hand?: Hand): boolean {
+    return this.#families === "both" && hand !== undefined ? hand.chance(0.5) : this.#families === "IPv6";
   }
 
   #link(hand: Hand) {
@@ -334,10 +366,19 @@ export class World {
   #destination(hand: Hand, protocol: "TCP" | "UDP"): [string, number] {
     const service = hand.pick(SERVICES.filter((candidate) => candidate.protocol === protocol));
     const kind = hand.number();
-    if (kind < 0.4) return [service.ip, service.port];
-    if (kind < 0.8) return [hand.pick(this.cluster.nodes).config.nodeIp, service.nodePort];
-    return [hand.pick([...this.cluster.pods.values()]).ip, TARGET_PORT];
+    const is6 = this.#asks6(hand);
+    if (kind < 0.4) return [is6 ? sixOf(service.ip) : service.ip, service.port];
+    if (kind < 0.8) return [networks(hand.pick(this.cluster.nodes).config, is6).nodeIp, service.nodePort];
+    return [addressOf(hand.pick([...this.cluster.pods.values()]), is6), TARGET_PORT];
   }
+}
+
+function networks(config: NodeConfig, is6: boolean): NodeNetworks {
+  return is6 ? config.ipv6! : config;
+}
+
+function addressOf({ ip, ip6 }: Station, is6: boolean): string {
+  return is6 ? ip6 : ip;
 }
 
 function team(hand: Hand): Record<string, string> {
