@@ -3,7 +3,15 @@ import { addressBytes, addressText, groupMac, isIpv6, solicitedGroup } from "./a
 import { join } from "./bytes.js";
 import type { VirtualClock } from "./clock.js";
 import { ARP_TYPE, arp, BROADCAST, ethernet, formatMac, IPV6_TYPE, macBytes } from "./ethernet.js";
-import { decodeIcmp, decodePacket, encodeIcmp6, encodePacket, ICMPV6, type Packet } from "./packet.js";
+import {
+  decodeIcmp,
+  decodePacket,
+  encodeIcmp6,
+  encodePacket,
+  ICMPV6,
+  isFragment,
+  type Packet,
+} from "./packet.js";
 import type { Interface } from "./station.js";
 
 const SOLICITATION = 135;
@@ -54,7 +62,7 @@ export class Neighbours {
 
   /** Whether the packet was a solicitation or an advertisement. */
   receiveDiscovery(via: Interface, packet: Packet): boolean {
-    if (packet.protocol !== ICMPV6) return false;
+    if (packet.protocol !== ICMPV6 || isFragment(packet)) return false;
     const { type, rest, payload } = decodeIcmp(packet.body);
     if (type !== SOLICITATION && type !== ADVERTISEMENT) return false;
     if (packet.ttl !== HOP_LIMIT) throw new Error(`neighbour discovery with a hop limit of ${packet.ttl}`);

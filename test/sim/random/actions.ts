@@ -9,6 +9,7 @@ const WEIGHTS = {
   finish: 4,
   datagram: 6,
   ping: 2,
+  spray: 0.5,
   changeEndpoints: 1,
   deleteService: 0.2,
   changePolicy: 0.3,

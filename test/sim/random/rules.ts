@@ -9,8 +9,8 @@ import type { TcpEnd } from "../tcp.js";
 const UDP_ENTRY_MS = 30_000;
 /** A reply may be this long under way. */
 const UNDER_WAY_MS = 3000;
-/** A node's book begins with 64 and doubles while three quarters of it are in use: by some 30 pods and the rest at most. */
-const MAX_ADDRESSES = 128;
+/** Of a node's book: some 30 of pods and Services, and what was sprayed over the overlay while its UDP entries live. */
+const MAX_ADDRESSES = 512;
 export const CLIENT_PORTS = 40_000;
 
 export interface Asked {

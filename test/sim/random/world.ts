@@ -14,6 +14,7 @@ const NODES = 3;
 const FIRST_PODS = 6;
 const MAX_PODS = 10;
 const TARGET_PORT = 8080;
+const SPRAYED = 40;
 const MUCH_BYTES = 6000;
 /** Below the ports of connections, above those that are served. */
 const UDP_PORTS = CLIENT_PORTS + 10_000;
@@ -59,6 +60,7 @@ export class World {
   #repairs: { readonly step: number; readonly mend: () => void }[] = [];
   #podNumber = 0;
   #request = 0;
+  #sprayed = 0;
   #step = 0;
   /** Connections that were answered. */
   answered = 0;
@@ -126,6 +128,7 @@ export class World {
     finish: (hand) => this.#finish(hand),
     datagram: (hand) => this.#datagram(hand),
     ping: (hand) => this.#ping(hand),
+    spray: (hand) => this.#spray(hand),
     changeEndpoints: (hand) => this.#expose(hand, hand.pick(SERVICES)),
     deleteService: (hand) => this.#deleteService(hand.pick(SERVICES)),
     changePolicy: (hand) => this.#changePolicy(hand),
@@ -197,6 +200,21 @@ export class World {
     this.rules.onPing(client, dst);
     if (!client.addresses.includes(dst))
       client.ping(dst, this.#step & 0xffff, Math.floor(hand.number() * 2500));
+  }
+
+  /** Sends to addresses of the pod network that nobody has: no table may keep them. */
+  #spray(hand: Hand): void {
+    const client = this.#client(hand);
+    const is6 = this.#asks6(hand);
+    for (let i = 0; i < SPRAYED; i++) {
+      const number = 100 + this.#sprayed++;
+      // Of a node, or of a subnet that nobody leases and the host has no way to.
+      const subnet = client === this.cluster.host || hand.chance(0.5) ? 1 : 9;
+      const dst = is6
+        ? `fd00:10:244:${subnet}::5:${(number % 0xffff).toString(16)}`
+        : `172.16.${subnet}.${100 + (number % 100)}`;
+      client.sendUdp(dst, TARGET_PORT, text("anybody there?"), { sport: 9 });
+    }
   }
 
   /** With the endpoints and their conditions, everything else about the Service changes: no open connection may notice. */
