@@ -1,8 +1,8 @@
 /** Which external addresses of Services the host should reach, and through which nodes. Pure. */
 import type { EndpointSlice, Service } from "../kube/index.js";
-import { parseIpv4 } from "../wire/index.js";
+import { formatIpv6, parseIpv4, parseIpv6 } from "../wire/index.js";
 
-/** An external address and the nodes that may take its traffic, in order of preference. */
+/** An external address, IPv6 in its canonical form, and the nodes that may take its traffic, in order of preference. */
 export interface Announcement {
   readonly ip: string;
   /** `namespace/name`. */
@@ -38,13 +38,17 @@ function keyOf({ metadata }: Service): string {
   return `${metadata?.namespace}/${metadata?.name}`;
 }
 
-/** IPv4 only. An address that the load balancer answers for itself (`ipMode: Proxy`) is not the nodes' (KEP-1860). */
+/** Of both families. An address that the load balancer answers for itself (`ipMode: Proxy`) is not the nodes' (KEP-1860). */
 function externalAddresses({ metadata, spec, status }: Service): string[] {
   if (IGNORED_LABELS.some((label) => label in (metadata?.labels ?? {}))) return [];
   if (spec?.type === "ExternalName" || !spec?.clusterIP || spec.clusterIP === "None") return [];
   const ingress = spec.type === "LoadBalancer" ? (status?.loadBalancer?.ingress ?? []) : [];
   const balanced = ingress.filter(({ ipMode }) => (ipMode ?? "VIP") === "VIP").map(({ ip }) => ip ?? "");
-  return [...(spec.externalIPs ?? []), ...balanced].filter((ip) => parseIpv4(ip) !== undefined);
+  return [...(spec.externalIPs ?? []), ...balanced].flatMap((ip) => {
+    if (parseIpv4(ip) !== undefined) return [ip];
+    const ipv6 = parseIpv6(ip);
+    return ipv6 === undefined ? [] : [formatIpv6(ipv6)];
+  });
 }
 
 function nodesWithEndpoints(

@@ -5,7 +5,14 @@
  */
 import { type EndpointSlice, Informer, type KubeClient, type Service } from "../kube/index.js";
 import { run } from "../node/index.js";
-import { parseIpv4, parsePrefix, prefixContains } from "../wire/index.js";
+import {
+  ipv6PrefixContains,
+  parseIpv4,
+  parseIpv6,
+  parseIpv6Cidr,
+  parsePrefix,
+  prefixContains,
+} from "../wire/index.js";
 import { type Announcement, announcements } from "./announcements.js";
 import type { ClusterLog } from "./cluster.js";
 import { hostRoutes } from "./hostNetwork.js";
@@ -80,7 +87,10 @@ export class AddressAnnouncer {
     const usable = this.#usable();
     // Nothing can be said before the first node is heard of: what is there stays.
     if (usable.length === 0) return;
-    const wanted = announcements(this.#services.items(), this.#slices.items(), usable);
+    const isDualStack = this.#record.plan.network.ipv6 !== undefined;
+    const wanted = announcements(this.#services.items(), this.#slices.items(), usable).filter(
+      ({ ip }) => isDualStack || !isIpv6(ip),
+    );
     const present = await this.#present();
     if (wanted.length === 0 && present.size === 0) return;
     for (const ip of present.keys())
@@ -92,15 +102,18 @@ export class AddressAnnouncer {
   async #present(): Promise<Map<string, string>> {
     const { plan } = this.#record;
     const byTap = new Map(plan.nodes.map(({ name }) => [hostTapName(plan.name, name), name]));
-    const shown = await run("ip", ["-j", "-4", "route", "show", "proto", String(ROUTE_PROTOCOL)]);
-    const routes = JSON.parse(shown || "[]") as KernelRoute[];
+    const routes: KernelRoute[] = [];
+    for (const family of plan.network.ipv6 ? ["-4", "-6"] : ["-4"]) {
+      const shown = await run("ip", ["-j", family, "route", "show", "proto", String(ROUTE_PROTOCOL)]);
+      routes.push(...(JSON.parse(shown || "[]") as KernelRoute[]));
+    }
     return new Map(
       routes.flatMap(({ dst, dev = "" }) => (byTap.has(dev) ? [[dst, byTap.get(dev) ?? ""] as const] : [])),
     );
   }
 
   async #withdraw(ip: string): Promise<void> {
-    await run("ip", ["route", "del", `${ip}/32`, "proto", String(ROUTE_PROTOCOL)]);
+    await run("ip", ["route", "del", hostPrefix(ip), "proto", String(ROUTE_PROTOCOL)]);
     this.#log("info", `${ip} is no longer reached from the host`);
   }
 
@@ -110,8 +123,10 @@ export class AddressAnnouncer {
     const { plan } = this.#record;
     const node = plan.nodes.find((one) => one.name === name);
     if (!node || (current === undefined && (await this.#isTaken(ip, service)))) return;
-    const to = ["via", node.ip, "dev", hostTapName(plan.name, node.name), "onlink", "src", plan.network.host];
-    await run("ip", ["route", "replace", `${ip}/32`, ...to, "proto", String(ROUTE_PROTOCOL)]);
+    const { ipv6 } = plan.network;
+    const [via, src] = isIpv6(ip) ? [node.ipv6 ?? "", ipv6?.host ?? ""] : [node.ip, plan.network.host];
+    const to = ["via", via, "dev", hostTapName(plan.name, node.name), "onlink", "src", src];
+    await run("ip", ["route", "replace", hostPrefix(ip), ...to, "proto", String(ROUTE_PROTOCOL)]);
     this.#log("info", `${ip} of Service ${service} is reached from the host through ${node.name}`);
   }
 
@@ -120,12 +135,13 @@ export class AddressAnnouncer {
    * is connected to are not ours to take.
    */
   async #isTaken(ip: string, service: string): Promise<boolean> {
-    const address = parseIpv4(ip) ?? 0;
     const { network, nodes } = this.#record.plan;
+    const { ipv6 } = network;
     if (ip === network.host || nodes.some((node) => node.ip === ip)) return true;
+    if (ip === ipv6?.host || nodes.some((node) => node.ipv6 === ip)) return true;
     const routes = (await hostRoutes(undefined)).map(({ prefix }) => prefix);
-    const own = [network.pods.network, network.services];
-    const other = [...own, ...routes].find((text) => holds(text, address));
+    const own = [network.pods.network, network.services, ...(ipv6 ? [ipv6.pods.network, ipv6.services] : [])];
+    const other = [...own, ...routes].find((text) => holds(text, ip));
     if (other === undefined) return false;
     if (!this.#refused.has(ip))
       this.#log(
@@ -138,9 +154,23 @@ export class AddressAnnouncer {
 }
 
 /** Whether a route's prefix holds the address; default routes, whole or in two halves, hold nothing of their own. */
-function holds(text: string, address: number): boolean {
-  const prefix = parsePrefix(text.includes("/") ? text : `${text}/32`);
-  return prefix !== undefined && prefix.length > 1 && prefixContains(prefix, address);
+function holds(text: string, ip: string): boolean {
+  const cidr = text.includes("/") ? text : hostPrefix(text);
+  if (isIpv6(ip)) {
+    const prefix = parseIpv6Cidr(cidr);
+    return prefix !== undefined && prefix.length > 1 && ipv6PrefixContains(prefix, parseIpv6(ip) ?? 0n);
+  }
+  const prefix = parsePrefix(cidr);
+  return prefix !== undefined && prefix.length > 1 && prefixContains(prefix, parseIpv4(ip) ?? 0);
+}
+
+function isIpv6(ip: string): boolean {
+  return ip.includes(":");
+}
+
+/** The prefix of one address. */
+function hostPrefix(ip: string): string {
+  return `${ip}/${isIpv6(ip) ? 128 : 32}`;
 }
 
 /** Spreads Services over nodes, each always to the same place: FNV-1a. */

@@ -17,12 +17,15 @@ export async function ensureHostNetns(netns: string, journal: OwnedJournal): Pro
   await run("ip", ["-n", netns, "link", "set", "lo", "up"]);
 }
 
-/** Routes and addresses of the host side that a lab's networks must not overlap. */
+/** Routes of both families and addresses of the host side that a lab's networks must not overlap. */
 export async function hostRoutes(netns: string | undefined): Promise<HostRoute[]> {
   const where = netns === undefined ? [] : ["-n", netns];
-  const printed = await run("ip", ["-j", ...where, "-4", "route", "show", "table", "main"]);
-  const routes = JSON.parse(printed || "[]") as { dst: string; dev?: string }[];
-  return routes.map((route) => ({ prefix: route.dst, dev: route.dev ?? "?" }));
+  const families = ["-4", "-6"].map(async (family) => {
+    const printed = await run("ip", ["-j", ...where, family, "route", "show", "table", "main"]);
+    const routes = JSON.parse(printed || "[]") as { dst: string; dev?: string }[];
+    return routes.map((route) => ({ prefix: route.dst, dev: route.dev ?? "?" }));
+  });
+  return (await Promise.all(families)).flat();
 }
 
 /** Leads the service network through one node's TAP, so that the machine's own clients reach ClusterIPs. */

@@ -78,7 +78,7 @@ export class DualStackProxier implements ServiceResolver, NodeProxier {
     return this.isIpv6(query.dst | 0) ? this.ipv6.resolve(query, out) : this.ipv4.resolve(query, out);
   }
 
-  /** Of a Service with both families the IPv4 endpoints count: the checks are made over IPv4. */
+  /** Of a Service with both families the IPv4 endpoints count, over whichever the check is made: a ready pod is one in both. */
   healthChecks(): HealthCheck[] {
     const ipv4 = this.ipv4.healthChecks();
     const only6 = this.ipv6.healthChecks().filter(({ port }) => !ipv4.some((check) => check.port === port));

@@ -20,7 +20,8 @@ const SPECIAL: readonly (readonly [name: string, network: Network6])[] = [
   ["the multicast range", parseNetwork6("ff00::/8")!],
 ];
 
-const PATHS = {
+/** Where each network is in the file. */
+export const NETWORK_PATHS6 = {
   nodes: ["network", "nodesIPv6"],
   pods: ["network", "pods", "networkIPv6"],
   services: ["network", "servicesIPv6"],
@@ -54,7 +55,7 @@ export function planDualStack(
   };
 }
 
-type Networks6 = Readonly<Record<keyof typeof PATHS, Network6>>;
+type Networks6 = Readonly<Record<keyof typeof NETWORK_PATHS6, Network6>>;
 
 /** All three networks or none. */
 function readNetworks(input: NetworkInput, report: Report): Networks6 | undefined {
@@ -71,10 +72,13 @@ function readNetworks(input: NetworkInput, report: Report): Networks6 | undefine
   }
   for (const name of names) {
     if (texts[name] === undefined)
-      report(PATHS[name], "missing; a dual-stack lab has nodesIPv6, pods.networkIPv6 and servicesIPv6");
+      report(
+        NETWORK_PATHS6[name],
+        "missing; a dual-stack lab has nodesIPv6, pods.networkIPv6 and servicesIPv6",
+      );
   }
   if (given.length < names.length) return undefined;
-  const network = (name: keyof typeof PATHS) => parseNetwork6(texts[name]!)!;
+  const network = (name: keyof typeof NETWORK_PATHS6) => parseNetwork6(texts[name]!)!;
   return { nodes: network("nodes"), pods: network("pods"), services: network("services") };
 }
 
@@ -84,13 +88,16 @@ function checkNetworks(networks: Networks6, report: Report): void {
     const network = networks[name];
     const other = taken.find(([, range]) => overlaps6(range, network));
     if (other)
-      report(PATHS[name], `${network.cidr} overlaps ${other[0]} ${other[1].cidr}; choose another network`);
+      report(
+        NETWORK_PATHS6[name],
+        `${network.cidr} overlaps ${other[0]} ${other[1].cidr}; choose another network`,
+      );
     taken.push([`the ${name.slice(0, -1)} network`, network]);
   }
   const { length } = networks.services;
   if (length < MIN_SERVICES_LENGTH || length > 126) {
     report(
-      PATHS.services,
+      NETWORK_PATHS6.services,
       `a /${length} is no size for a service network; use one from /${MIN_SERVICES_LENGTH} to /126`,
     );
   }
@@ -99,7 +106,7 @@ function checkNetworks(networks: Networks6, report: Report): void {
 /** flannel's default is a /64 for each node, a quarter of a network that is smaller than /62 (pkg/subnet/config.go). */
 function planSubnetLen({ pods }: NetworkInput, { cidr, length }: Network6, report: Report): number {
   const subnetLen = pods.subnetLenIPv6 ?? (length <= 62 ? 64 : length + 2);
-  if (subnetLen > 126) report(PATHS.pods, `${cidr} is too small for subnets; use a /124 or larger`);
+  if (subnetLen > 126) report(NETWORK_PATHS6.pods, `${cidr} is too small for subnets; use a /124 or larger`);
   else if (subnetLen < length + 2) {
     const text = `${cidr} holds fewer than four /${subnetLen} subnets; use ${length + 2} or more`;
     report(["network", "pods", "subnetLenIPv6"], text);
@@ -137,7 +144,10 @@ function planAddresses(
     return text === undefined ? firstFree(2n) : parseAddress6(text)!;
   });
   if ([host, ...nodes].some((address) => address > network.last))
-    report(PATHS.nodes, `${network.cidr} is too small for ${count} nodes and the host; use a larger network`);
+    report(
+      NETWORK_PATHS6.nodes,
+      `${network.cidr} is too small for ${count} nodes and the host; use a larger network`,
+    );
   return { host: formatAddress6(host), nodes: nodes.map(formatAddress6) };
 }
 

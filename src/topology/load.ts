@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { parseNetwork } from "./address.js";
-import { planDualStack } from "./dual-stack.js";
+import { NETWORK_PATHS6, planDualStack } from "./dual-stack.js";
 import { type Problem, TopologyError } from "./errors.js";
 import { type Manifest, manifestPlans, readObjects, readText, unreadable } from "./manifests.js";
 import { checkNetworks, NETWORK_PATHS, planNetwork } from "./network.js";
@@ -62,6 +62,13 @@ function planLab(
       pods: source.locate(NETWORK_PATHS.pods),
       services: source.locate(NETWORK_PATHS.services),
     },
+    ...(ipv6 && {
+      positions6: {
+        nodes: source.locate(NETWORK_PATHS6.nodes),
+        pods: source.locate(NETWORK_PATHS6.pods),
+        services: source.locate(NETWORK_PATHS6.services),
+      },
+    }),
   };
 }
 

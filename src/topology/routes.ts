@@ -1,7 +1,10 @@
 /** A plan against the routes that the host has already. */
-import { type Network, overlaps, parseAddress, parseNetwork } from "./address.js";
-import { type Problem, TopologyError } from "./errors.js";
-import type { LabPlan, NetworkName } from "./types.js";
+import { overlaps, parseAddress, parseNetwork } from "./address.js";
+import { overlaps6, parseAddress6, parseNetwork6 } from "./address6.js";
+import { NETWORK_PATHS6 } from "./dual-stack.js";
+import { type Path, type Problem, TopologyError } from "./errors.js";
+import { NETWORK_PATHS } from "./network.js";
+import type { LabPlan, Position } from "./types.js";
 
 export interface HostRoute {
   /** As `ip route` prints it: CIDR, an address, or `default`. */
@@ -11,30 +14,50 @@ export interface HostRoute {
 
 /**
  * Refuses a plan whose networks overlap a route of the host; the lab would take that traffic or lose its own.
- * Routes of the lab itself are the caller's to leave out. Default routes do not count, and routes of another family neither.
+ * Routes of the lab itself are the caller's to leave out. Default routes do not count.
  * @throws TopologyError that names the network and the route
  */
 export function checkHostRoutes(plan: LabPlan, routes: readonly HostRoute[]): void {
-  const networks: Record<NetworkName, string> = {
-    nodes: plan.network.nodes,
-    pods: plan.network.pods.network,
-    services: plan.network.services,
-  };
   const problems: Problem[] = [];
-  for (const name of ["nodes", "pods", "services"] as const) {
-    const route = routes.find(({ prefix }) => collides(parseNetwork(networks[name])!, prefix));
+  for (const { path, cidr, position } of networksOf(plan)) {
+    const route = routes.find(({ prefix }) => collides(cidr, prefix));
     if (!route) continue;
-    const field = { nodes: "network.nodes", pods: "network.pods.network", services: "network.services" }[
-      name
-    ];
-    const message = `${networks[name]} overlaps this host's route ${route.prefix} dev ${route.dev}; choose another network, or use --netns`;
-    problems.push({ ...plan.positions[name], path: field, message });
+    const message = `${cidr} overlaps this host's route ${route.prefix} dev ${route.dev}; choose another network, or use --netns`;
+    problems.push({ ...position, path, message });
   }
   if (problems.length > 0) throw new TopologyError(problems);
 }
 
-function collides(network: Network, prefix: string): boolean {
-  const route = parseNetwork(parseAddress(prefix) === undefined ? prefix : `${prefix}/32`);
-  // A VPN's pair of /1 routes is a default route in two halves.
-  return route !== undefined && route.length > 1 && overlaps(network, route);
+interface PlacedNetwork {
+  /** Of the field in the file. */
+  readonly path: string;
+  readonly cidr: string;
+  readonly position: Position;
+}
+
+function networksOf({ network, positions, positions6 }: LabPlan): PlacedNetwork[] {
+  const { ipv6 } = network;
+  const placed = (path: Path, cidr: string, position: Position) => ({ path: path.join("."), cidr, position });
+  return [
+    placed(NETWORK_PATHS.nodes, network.nodes, positions.nodes),
+    placed(NETWORK_PATHS.pods, network.pods.network, positions.pods),
+    placed(NETWORK_PATHS.services, network.services, positions.services),
+    ...(ipv6 && positions6
+      ? [
+          placed(NETWORK_PATHS6.nodes, ipv6.nodes, positions6.nodes),
+          placed(NETWORK_PATHS6.pods, ipv6.pods.network, positions6.pods),
+          placed(NETWORK_PATHS6.services, ipv6.services, positions6.services),
+        ]
+      : []),
+  ];
+}
+
+/** Whether a network and a route of the same family have an address in common. A VPN's pair of /1 routes is a default route in two halves. */
+function collides(cidr: string, prefix: string): boolean {
+  if (!cidr.includes(":")) {
+    const route = parseNetwork(parseAddress(prefix) === undefined ? prefix : `${prefix}/32`);
+    return route !== undefined && route.length > 1 && overlaps(parseNetwork(cidr)!, route);
+  }
+  const route = parseNetwork6(parseAddress6(prefix) === undefined ? prefix : `${prefix}/128`);
+  return route !== undefined && route.length > 1 && overlaps6(parseNetwork6(cidr)!, route);
 }

@@ -131,4 +131,6 @@ export interface LabPlan {
   };
   /** Where each network was set; the top of the file for a default. */
   readonly positions: Readonly<Record<NetworkName, Position>>;
+  /** Of a dual-stack lab: where its IPv6 networks were set. */
+  readonly positions6?: Readonly<Record<NetworkName, Position>>;
 }

@@ -59,7 +59,7 @@ describe("external addresses that the host reaches", () => {
       balanced("web", {}, [{ ip: "10.9.0.1", ipMode: "Proxy" }]),
     ],
     ["a name instead of an address", balanced("web", {}, [{ hostname: "lb.example" }])],
-    ["an IPv6 address", balanced("web", {}, [{ ip: "fd00::1" }])],
+    ["what is no address", balanced("web", { externalIPs: ["fd00::1::2"] }, [{ ip: "fd00::/64" }])],
     ["a Service of another type", balanced("web", { type: "NodePort" })],
     ["a headless Service", balanced("web", { clusterIP: "None", externalIPs: ["203.0.113.7"] })],
     ["an ExternalName", balanced("web", { type: "ExternalName", externalIPs: ["203.0.113.7"] })],
@@ -69,6 +69,12 @@ describe("external addresses that the host reaches", () => {
     ],
   ])("are none for %s", (_what, service) => {
     expect(announcements([service], [], NODES)).toEqual([]);
+  });
+
+  it("are of both families, IPv6 as the kernel writes it", () => {
+    const spec = { externalIPs: ["2001:DB8:0:0::7", "203.0.113.7"] };
+    const found = announcements([balanced("web", spec, [{ ip: "fd00:0::9" }])], [], NODES);
+    expect(found.map(({ ip }) => ip)).toEqual(["2001:db8::7", "203.0.113.7", "fd00::9"]);
   });
 
   it("belong to the first Service that has them", () => {

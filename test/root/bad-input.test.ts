@@ -131,6 +131,19 @@ describe("a host side that is in the way", () => {
     );
   });
 
+  it("a route of IPv6 that one of the networks overlaps", async () => {
+    const networks =
+      "nodesIPv6: fd00:10::/64, pods: { networkIPv6: 'fd00:10:244::/56' }, servicesIPv6: 'fd00:10:96::/112'";
+    const route = ["-6", "-n", lab.netns, "route", "add", "fd00:10:96::/64", "dev", "lo"];
+    await exec(["ip", ...route]);
+    const result = await up(write("tiny.yaml", `name: tiny\nnodes: 1\nnetwork: { ${networks} }\n`));
+    await exec(["ip", ...route.with(4, "del")]);
+    expect(result.code).toBe(2);
+    expect(errorOf(result)).toMatch(
+      /^error: tiny\.yaml:3:\d+: network\.servicesIPv6: fd00:10:96::\/112 overlaps this host's route fd00:10:96::\/64 dev lo; choose another network, or use --netns\n$/,
+    );
+  });
+
   /** A program on the lab's host side that holds a port while `act` runs. */
   async function holding<T>(socat: string, shows: RegExp, act: () => Promise<T>): Promise<T> {
     const words = [`--net=/run/netns/${lab.netns}`, "--", "socat", "-u", socat, "STDOUT"];

@@ -46,6 +46,7 @@ export class NodeProxy {
   readonly proxier: NodeProxier;
   readonly watch: ServiceWatch;
   readonly #log: NodeProxyOptions["log"];
+  readonly #hasIpv6: boolean;
   readonly #health = new SyncHealth();
   readonly #metrics: ProxyMetrics;
   /** Its own Node is all that kube-proxy asks of nodes. */
@@ -57,6 +58,7 @@ export class NodeProxy {
   constructor(options: NodeProxyOptions) {
     const { config, client, log } = options;
     this.#log = log;
+    this.#hasIpv6 = options.addresses.ipv6 !== undefined;
     this.#node = new Informer<Node>(client, "nodes", { fieldSelector: `metadata.name=${config.name}` });
     this.#cidrs = new Informer<ServiceCIDR>(client, "servicecidrs");
     this.proxier = makeProxier(options);
@@ -76,7 +78,8 @@ export class NodeProxy {
   }
 
   /** Begins to follow the API, and to listen in the node's namespace (a path). */
-  start(netns: string): void {
+  start(path: string): void {
+    const netns = { path, hasIpv6: this.#hasIpv6 };
     this.#checks = new ServiceHealthServers(netns, () => this.#health.isHealthy(Date.now()), this.#log);
     this.#status = new StatusServers(netns, this.#health, this.#metrics, this.#log);
     this.watch.start();

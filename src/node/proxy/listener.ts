@@ -5,12 +5,21 @@ import { openTcp, TunTapError } from "tun-tap-ts";
 /** A client that says nothing must not hold a connection for ever. */
 const IDLE_MS = 10_000;
 
+/** The node's namespace. */
+export interface NodeNetns {
+  /** `/run/netns/NAME`. */
+  readonly path: string;
+  /** Whether it has IPv6 addresses, which servers listen on as well then. */
+  readonly hasIpv6: boolean;
+}
+
 /**
- * Listens in a namespace (`/run/netns/NAME`) on all its IPv4 addresses.
+ * Listens on all addresses of the node's namespace: as kube-proxy does with a bind address of `0.0.0.0` or, for both
+ * families, of `::`.
  * @throws TunTapError the port is taken, or the namespace is gone
  */
-export function listenInNetns(netns: string, port: number, answer: RequestListener): Server {
-  const fd = openTcp({ netns, bind: { address: "0.0.0.0", port } });
+export function listenInNetns(netns: NodeNetns, port: number, answer: RequestListener): Server {
+  const fd = openTcp({ netns: netns.path, bind: { address: netns.hasIpv6 ? "::" : "0.0.0.0", port } });
   const server = createServer({ requestTimeout: IDLE_MS, headersTimeout: IDLE_MS }, answer);
   server.listen({ fd });
   return server;

@@ -4,7 +4,7 @@
  */
 import type { Server, ServerResponse } from "node:http";
 import type { HealthCheck } from "../../proxy/index.js";
-import { closeListener, listenInNetns, tryListen } from "./listener.js";
+import { closeListener, listenInNetns, type NodeNetns, tryListen } from "./listener.js";
 
 interface Checked {
   readonly server: Server;
@@ -12,7 +12,7 @@ interface Checked {
 }
 
 export class ServiceHealthServers {
-  readonly #netns: string;
+  readonly #netns: NodeNetns;
   readonly #isHealthy: () => boolean;
   readonly #log: (level: "warn", message: string) => void;
   /** By port: no two Services have the same. */
@@ -20,8 +20,7 @@ export class ServiceHealthServers {
   /** Ports that could not be had; said once. */
   readonly #refused = new Set<number>();
 
-  /** `netns` is a path. */
-  constructor(netns: string, isHealthy: () => boolean, log: (level: "warn", message: string) => void) {
+  constructor(netns: NodeNetns, isHealthy: () => boolean, log: (level: "warn", message: string) => void) {
     this.#netns = netns;
     this.#isHealthy = isHealthy;
     this.#log = log;

@@ -1,7 +1,7 @@
 /** What kube-proxy tells of itself over HTTP on the node: health on port 10256, metrics and its mode on 10249. */
 import type { RequestListener, Server, ServerResponse } from "node:http";
 import type { SyncHealth } from "../../proxy/index.js";
-import { closeListener, listenInNetns, tryListen } from "./listener.js";
+import { closeListener, listenInNetns, type NodeNetns, tryListen } from "./listener.js";
 import type { ProxyMetrics } from "./metrics.js";
 
 /** cmd/kube-proxy/app: `healthzBindAddress` and `metricsBindAddress`. */
@@ -14,7 +14,7 @@ export class StatusServers {
   readonly #servers: Server[];
 
   constructor(
-    netns: string,
+    netns: NodeNetns,
     health: SyncHealth,
     metrics: ProxyMetrics,
     log: (level: "warn", message: string) => void,

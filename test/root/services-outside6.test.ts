@@ -1,0 +1,92 @@
+/** Services over IPv6 from outside the cluster: external addresses, load balancers, and the ports that kube-proxy itself answers. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Service } from "../../src/kube/index.js";
+import { NODES, ServiceLab } from "./service-lab.js";
+
+const lab = new ServiceLab("six");
+const NETWORKS =
+  "network: { nodesIPv6: 'fd00:10::/64', pods: { networkIPv6: 'fd00:10:244::/56' }, servicesIPv6: 'fd00:10:96::/112' }";
+const NODE_IPS6 = ["fd00:10::2", "fd00:10::3", "fd00:10::4"] as const;
+const EXTERNAL = "fd00:9::1";
+const BALANCED = "fd00:9::2";
+/** A network that the machine has a way to already. */
+const NEIGHBOURS = "fd00:7::/64";
+const WEB = { app: "web" };
+const HTTP = [{ name: "http", port: 80, targetPort: 8080 }];
+const url = (address: string, port = 80, path = "hostname") => `http://[${address}]:${port}/${path}`;
+
+beforeAll(async () => {
+  await lab.up(NETWORKS);
+  for (const [index, node] of NODES.entries())
+    if (index < 2) await lab.pod(`web-${index + 1}`, { node, labels: { ...WEB, name: `web-${index + 1}` } });
+  await lab.ready("web-1", "web-2");
+});
+afterAll(() => lab.down());
+
+/** Our routes to an address; the TAP of the node that it leads to. */
+async function route(address: string): Promise<string> {
+  return (await lab.run("host", "ip", "-6", "route", "show", address, "proto", "177")).stdout.trim();
+}
+
+describe("external addresses of IPv6", () => {
+  it("are routed from the host, lead to the Service's pods, and are withdrawn with it", async () => {
+    await lab.run("host", "ip", "-6", "route", "add", NEIGHBOURS, "dev", "lo");
+    const taken = NEIGHBOURS.replace("::/64", "::5");
+    const spec = { ipFamilies: ["IPv6"], selector: WEB, ports: HTTP };
+    await lab.service("out", { ...spec, externalIPs: [taken, EXTERNAL] });
+    await lab.hasEndpoints("out", "web-1", "web-2");
+    await lab.until("a route", async () => (await route(EXTERNAL)).includes("via fd00:10::"));
+    // The one in that network was looked at before, and left alone.
+    expect(await route(taken)).toBe("");
+    const answers = await lab.ask("host", url(EXTERNAL), 4);
+    expect([...new Set(answers)].sort()).toEqual(["web-1", "web-2"]);
+    expect((await lab.ask("host", url(EXTERNAL, 80, "clientip")))[0]).toMatch(/^\[?fd00:10:/);
+    await lab.remove("services", "out");
+    await lab.until("no route", async () => (await route(EXTERNAL)) === "");
+    await lab.run("host", "ip", "-6", "route", "del", NEIGHBOURS, "dev", "lo");
+  });
+
+  it("of a load balancer under policy Local lead to a node with endpoints, which sees the client", async () => {
+    const spec = { type: "LoadBalancer", externalTrafficPolicy: "Local", ipFamilies: ["IPv6"] };
+    await lab.service("lb", { ...spec, selector: { ...WEB, name: "web-2" }, ports: HTTP });
+    // As a cloud's controller does: the lab has no pool.
+    const { spec: made } = await lab.edit<Service>(
+      "services",
+      "lb",
+      (service) => {
+        Object.assign(service, { status: { loadBalancer: { ingress: [{ ip: BALANCED }] } } });
+      },
+      "status",
+    );
+    await lab.hasEndpoints("lb", "web-2");
+    await lab.until("a route", async () => (await route(BALANCED)).includes(`via ${NODE_IPS6[1]}`));
+    await lab.becomes("host", url(BALANCED), "web-2");
+    expect(await lab.ask("host", url(BALANCED, 80, "clientip"))).toEqual([
+      expect.stringMatching(/^\[?fd00:10::1\]?:\d+$/),
+    ]);
+    const health = async (index: 0 | 1) => {
+      const target = url(NODE_IPS6[index], made?.healthCheckNodePort, "healthz");
+      const { stdout } = await lab.run("host", "curl", "-sS", "-m", "3", "-w", " %{http_code}", target);
+      return stdout;
+    };
+    await lab.until("node-2 is healthy", async () => (await health(1)).endsWith(" 200"));
+    expect(JSON.parse((await health(1)).slice(0, -4))).toMatchObject({ localEndpoints: 1 });
+    expect(await health(0)).toMatch(/ 503$/);
+    await lab.remove("services", "lb");
+  });
+});
+
+describe("the proxy's own ports", () => {
+  it.each([
+    ["10.177.0.2", "IPv4"],
+    [`[${NODE_IPS6[0]}]`, "IPv6"],
+  ])("answer on %s", async (address) => {
+    const get = async (rest: string) =>
+      (await lab.run("host", "curl", "-sS", "-m", "3", "-w", "\n%{http_code}", `http://${address}:${rest}`))
+        .stdout;
+    expect(await get("10256/healthz")).toMatch(/"nodeEligible":true[\s\S]*\n200$/);
+    expect(await get("10256/livez")).toMatch(/\n200$/);
+    expect(await get("10249/metrics")).toMatch(/kubeproxy_sync_proxy_rules_duration_seconds[\s\S]*\n200$/);
+    expect(await get("10249/proxyMode")).toBe("podwire\n200");
+  });
+});
