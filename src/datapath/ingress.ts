@@ -76,9 +76,8 @@ export class Ingress {
   private across(packet: Packet, port: Port, length: number): number {
     const to = packet.toGroupMac ? undefined : this.bridge.destination(packet.frame, packet.nowMs);
     if (to === undefined) {
-      // IPv6 finds its neighbours by multicast, which policies must not hinder.
-      const isJudged = this.bridgeNetfilter && !packet.isIpv6;
-      return this.bridge.flood(port, packet.frame, length, isJudged ? packet : undefined);
+      // What IPv6 finds its neighbours by did not come this far: no policy may hinder it.
+      return this.bridge.flood(port, packet.frame, length, this.bridgeNetfilter ? packet : undefined);
     }
     if (to === port) return Verdict.otherMac;
     this.router.bridge(packet, to);

@@ -4,6 +4,7 @@
  */
 import type { Addresses } from "./addresses.js";
 import type { Conntrack } from "./conntrack/conntrack.js";
+import { NO_HANDLE } from "./ipv6/address-book.js";
 import type { Packet } from "./packet.js";
 import type { Port } from "./ports.js";
 import { type PolicyDecision, type PolicyQuery, type PolicyResolver, PortKind } from "./types.js";
@@ -45,23 +46,32 @@ export class PolicyGate {
   }
 
   /** Whether a frame for several may be copied to a pod: judged for each, for no connection can be entered for it. */
-  mayReach({ protocol, src, ports }: Packet, { ip }: Port): boolean {
-    return !this.policies.active || this.allows(protocol, src, ip, ports & 0xffff);
+  mayReach({ protocol, src, ports, inPort, isIpv6 }: Packet, { ip, ip6 }: Port): boolean {
+    if (!this.policies.active) return true;
+    return this.allows(protocol, this.podAt(src, inPort), isIpv6 ? ip6 : ip, ports & 0xffff);
   }
 
   private allowsOriginal(packet: Packet): boolean {
     const { protocol, inPort, outPort, src, dst, newDst, newPorts, isBridged } = packet;
     // A switched frame reaches the pod of its MAC, which takes it for broadcasts too.
-    if (isBridged && outPort !== undefined && !packet.isIpv6 && this.addresses.isGroup(dst))
-      return this.allows(protocol, src, outPort.ip, newPorts & 0xffff);
+    if (isBridged && outPort !== undefined && this.addresses.isGroup(dst))
+      return this.mayReach(packet, outPort);
     // The machine asks pods by their own addresses as the node's kubelet does; by a Service it is a client from outside.
     const isProbe = inPort?.kind === PortKind.host && this.addresses.isHost(src) && dst === newDst;
-    return isProbe || this.allows(protocol, src, newDst, newPorts & 0xffff);
+    const [from, to] = [this.podAt(src, inPort), this.podAt(newDst, outPort)];
+    return isProbe || this.allows(protocol, from, to, newPorts & 0xffff);
   }
 
-  private allowsReply({ protocol, outPort, src, newSrc, newDst, ports }: Packet): boolean {
+  private allowsReply({ protocol, inPort, outPort, src, newSrc, newDst, ports }: Packet): boolean {
     const isProbe = outPort?.kind === PortKind.host && this.addresses.isHost(newDst) && src === newSrc;
-    return isProbe || this.allows(protocol, newDst, src, ports >>> 16);
+    const [from, to] = [this.podAt(newDst, outPort), this.podAt(src, inPort)];
+    return isProbe || this.allows(protocol, from, to, ports >>> 16);
+  }
+
+  /** Policies know pods by their own addresses; a link-local one is that of the pod behind the port. */
+  private podAt(address: number, port: Port | undefined): number {
+    if (port === undefined || port.ip6 === NO_HANDLE || !this.addresses.isLinkLocal(address)) return address;
+    return port.ip6;
   }
 
   /** A pod's own node is always let through, in both directions (networking/v1 NetworkPolicySpec.ingress). */

@@ -2,6 +2,7 @@
 import { Address6 } from "ip-address";
 
 const bytesSeen = new Map<string, readonly number[]>();
+const solicitedSeen = new Map<string, string>();
 const textsSeen = new Map<string, string>();
 const prefixesSeen = new Map<string, { readonly network: readonly number[]; readonly length: number }>();
 
@@ -59,6 +60,16 @@ export function hostPort(address: string, port: number): string {
 export function solicitedGroup(address: string): string {
   const low = addressBytes(address).slice(13);
   return addressText(Uint8Array.from([...addressBytes("ff02::1:ff00:0").slice(0, 13), ...low]));
+}
+
+/** The MAC that an address' neighbours are asked by. */
+export function solicitedMac(address: string): string {
+  let mac = solicitedSeen.get(address);
+  if (mac === undefined) {
+    mac = groupMac(solicitedGroup(address));
+    solicitedSeen.set(address, mac);
+  }
+  return mac;
 }
 
 /** The MAC of an IPv6 group (RFC 2464 §7). */

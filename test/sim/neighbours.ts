@@ -1,5 +1,5 @@
 /** How a station finds its neighbours' MACs: by ARP, and by neighbour discovery (RFC 4861). */
-import { addressBytes, addressText, groupMac, isIpv6, solicitedGroup } from "./address.js";
+import { addressBytes, addressText, groupMac, isIpv6, solicitedGroup, solicitedMac } from "./address.js";
 import { join } from "./bytes.js";
 import type { VirtualClock } from "./clock.js";
 import { ARP_TYPE, arp, BROADCAST, ethernet, formatMac, IPV6_TYPE, macBytes } from "./ethernet.js";
@@ -47,7 +47,7 @@ export class Neighbours {
   /** Whether a station with this card takes frames to a MAC. */
   listensTo(via: Interface, mac: string): boolean {
     if (mac === via.mac || mac === BROADCAST || mac === ALL_NODES_MAC) return true;
-    return this.own().some((address) => isIpv6(address) && groupMac(solicitedGroup(address)) === mac);
+    return this.own().some((address) => isIpv6(address) && solicitedMac(address) === mac);
   }
 
   receiveArp(via: Interface, body: Uint8Array): void {

@@ -245,7 +245,9 @@ export class SimNode implements FrameSink {
     const isEthernet = kind === PortKind.pod || kind === PortKind.host;
     const isIp = [IPV4_TYPE, IPV6_TYPE].includes(etherTypeOf(frame));
     if (isEthernet && (!isIp || formatMac(frame.slice(0, 6)) !== mac)) return;
-    checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(ETHERNET_BYTES) : frame);
+    const podAt = (address: string) =>
+      [...this.ports.values()].find(({ linkLocal }) => linkLocal === address)?.ip6 ?? address;
+    checkPolicy(this.config, this.oracle, records, isEthernet ? frame.slice(ETHERNET_BYTES) : frame, podAt);
   }
 
   #flush(): void {

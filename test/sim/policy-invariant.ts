@@ -20,7 +20,8 @@ const PROTOCOLS: Readonly<Record<number, "TCP" | "UDP" | "SCTP" | "ICMP">> = {
 const ANSWERS: Readonly<Record<number, number>> = { 0: 8, 8: 0, 13: 14, 14: 13, 128: 129, 129: 128 };
 
 /**
- * `records` are the node's connections, `ip` is the IP packet as it leaves.
+ * `records` are the node's connections, `ip` is the IP packet as it leaves, `podAt` gives a pod's own address for its
+ * link-local one and any other as it is.
  * @throws Error that names the node and the connection
  */
 export function checkPolicy(
@@ -28,6 +29,7 @@ export function checkPolicy(
   oracle: PolicyOracle,
   records: readonly ConntrackRecord[],
   ip: Uint8Array,
+  podAt: (address: string) => string,
 ): void {
   const packet = parsePacket(ip);
   const { protocol } = packet;
@@ -39,7 +41,7 @@ export function checkPolicy(
   );
   if (record === undefined) return;
   const { original, reply } = record;
-  const [src, dst] = [text(original.src), text(reply.src)];
+  const [src, dst] = [podAt(text(original.src)), podAt(text(reply.src))];
   const networks = isIpv6(src) ? node.ipv6! : node;
   const own = [networks.nodeIp, networks.bridgeIp, networks.overlayIp];
   if (own.includes(src) || own.includes(dst)) return;

@@ -151,7 +151,7 @@ export class Station {
   }
 
   sendPacket(packet: Packet): void {
-    if ((packet.dst === this.ip || packet.dst === this.ip6) && this.more.length === 0) {
+    if ([this.ip, this.ip6, this.linkLocal].includes(packet.dst) && this.more.length === 0) {
       this.clock.after(0, () => this.#deliver(packet));
       return;
     }

@@ -161,7 +161,7 @@ export class World {
 
   #connect(hand: Hand): void {
     const client = this.#client(hand);
-    const end = client.connect(...this.#destination(hand, "TCP"));
+    const end = client.connect(...this.#destination(hand, client, "TCP"));
     end.write("hello");
     this.#open.push({ client, end });
   }
@@ -180,7 +180,7 @@ export class World {
 
   #datagram(hand: Hand): void {
     const client = this.#client(hand);
-    const [dst, port] = this.#destination(hand, "UDP");
+    const [dst, port] = this.#destination(hand, client, "UDP");
     const sport = UDP_PORTS + Math.floor(hand.number() * 3);
     const request = ++this.#request;
     this.rules.onDatagram(client, sport, request, hostPort(dst, port));
@@ -381,13 +381,15 @@ export class World {
     return hand.chance(0.3) ? this.cluster.host : hand.pick([...this.cluster.pods.values()]);
   }
 
-  #destination(hand: Hand, protocol: "TCP" | "UDP"): [string, number] {
+  #destination(hand: Hand, client: Station, protocol: "TCP" | "UDP"): [string, number] {
     const service = hand.pick(SERVICES.filter((candidate) => candidate.protocol === protocol));
     const kind = hand.number();
     const is6 = this.#asks6(hand);
     if (kind < 0.4) return [is6 ? sixOf(service.ip) : service.ip, service.port];
     if (kind < 0.8) return [networks(hand.pick(this.cluster.nodes).config, is6).nodeIp, service.nodePort];
-    return [addressOf(hand.pick([...this.cluster.pods.values()]), is6), TARGET_PORT];
+    const pod = hand.pick([...this.cluster.pods.values()]);
+    const isNear = client !== this.cluster.host && this.cluster.nodeOf(client) === this.cluster.nodeOf(pod);
+    return [is6 && isNear && hand.chance(0.5) ? pod.linkLocal : addressOf(pod, is6), TARGET_PORT];
   }
 }
 
