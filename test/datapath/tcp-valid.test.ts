@@ -1,7 +1,9 @@
 /**
  * Valid TCP is not refused: two ends that keep to the rules, with loss, reordering and repeats on both sides of the
- * node, all window scales, and sequence numbers that wrap. Seeded; TCP_CONNECTIONS=400 makes it long. One segment was
- * then refused (seed 1000295): a repeated SYN behind data, answered by a SYN-ACK, seems to set the client's side back.
+ * node, all window scales, and sequence numbers that wrap. Seeded; TCP_CONNECTIONS=400 makes it long, TCP_SEED chooses
+ * others. One thing is refused, as by the kernel (test/interop/conntrack.test.ts holds both against each other): when a
+ * SYN is repeated behind data and answered again, conntrack forgets the data, and refuses acknowledgements of it until
+ * more comes. It must do no harm: the connection has to come to its end.
  */
 import { describe, expect, it } from "vitest";
 import { Conntrack } from "../../src/datapath/conntrack/conntrack.js";
@@ -15,6 +17,7 @@ const FRAME = 64;
 const A = { src: ip("10.0.0.1"), dst: ip("10.0.0.2"), sport: 4000, dport: 80 };
 const B = { src: A.dst, dst: A.src, sport: A.dport, dport: A.sport };
 const MAX_STEPS = 100_000;
+const ACK = 16;
 
 /** The node in the middle. */
 class Middle {
@@ -22,6 +25,11 @@ class Middle {
   readonly #packet = new Packet(this.#bytes);
   readonly conntrack = new Conntrack(seededRandom(1));
   #nowMs = 0;
+
+  get state(): string | undefined {
+    const [record] = this.conntrack.records();
+    return record?.state;
+  }
 
   /** What it says of a segment; empty when it lets it pass. */
   judge(segment: TalkSegment, fromB: boolean): string {
@@ -38,6 +46,9 @@ class Middle {
   }
 }
 
+/** Connections that were set back. */
+let setBack = 0;
+
 /** Carries a whole connection; returns the bytes that A sent. */
 function carry(seed: number): number {
   const random = seededRandom(seed);
@@ -50,6 +61,7 @@ function carry(seed: number): number {
     new TalkEnd(random, bytesB, Math.min(scale(), 14), start()),
   ];
   const middle = new Middle();
+  let isSetBack = false;
   /** To the middle, and from it, by sender. */
   const queues: TalkSegment[][] = [[], [], [], []];
   const enqueue = (queue: number, segment: TalkSegment | undefined) => {
@@ -68,12 +80,18 @@ function carry(seed: number): number {
       const segment = dequeue(queues[at]);
       if (at >= 2) enqueue(1 - sender, ends[1 - sender].receive(segment));
       else {
+        const before = middle.state;
         const refused = middle.judge(segment, sender === 1);
+        // A connection was open, and a SYN-ACK made it begin anew.
+        if (before === "ESTABLISHED" && middle.state === "SYN_RECV") {
+          isSetBack = true;
+          setBack++;
+        } else if (middle.state !== "SYN_RECV") isSetBack = false;
         const { flags, seq, ack, window, payloadBytes } = segment;
+        if (refused !== "" && isSetBack && segment.flags === ACK && sender === 1) continue;
         if (refused !== "") {
-          const [record] = middle.conntrack.records();
           throw new Error(
-            `seed ${seed}: ${refused} in ${record?.state}: ${JSON.stringify({ sender, flags, seq, ack, window, payloadBytes })}`,
+            `seed ${seed}: ${refused} in ${middle.state}: ${JSON.stringify({ sender, flags, seq, ack, window, payloadBytes })}`,
           );
         }
         enqueue(2 + sender, segment);
@@ -87,8 +105,15 @@ function carry(seed: number): number {
 describe("valid TCP", () => {
   it.each([1, 2, 3, 4])("passes, whatever happens to it on the way (%i)", (part) => {
     let bytes = 0;
-    const [count, base] = [Number(process.env.TCP_CONNECTIONS ?? 40), part * 1_000_000];
+    const first = Number(process.env.TCP_SEED ?? 0) + part;
+    const [count, base] = [Number(process.env.TCP_CONNECTIONS ?? 40), first * 1_000_000];
     for (let i = 0; i < count; i++) bytes += carry(base + i);
     expect(bytes).toBeGreaterThan(count * 1_000_000);
+  });
+
+  it("passes again after a SYN repeated behind data set the connection back", () => {
+    const before = setBack;
+    expect(carry(1_000_295)).toBeGreaterThan(0);
+    expect(setBack).toBeGreaterThan(before);
   });
 });
