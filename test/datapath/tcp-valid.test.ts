@@ -62,6 +62,8 @@ function carry(seed: number): number {
   ];
   const middle = new Middle();
   let isSetBack = false;
+  /** How far A's data has come. */
+  let furthest: number | undefined;
   /** To the middle, and from it, by sender. */
   const queues: TalkSegment[][] = [[], [], [], []];
   const enqueue = (queue: number, segment: TalkSegment | undefined) => {
@@ -82,11 +84,18 @@ function carry(seed: number): number {
       else {
         const before = middle.state;
         const refused = middle.judge(segment, sender === 1);
-        // A connection was open, and a SYN-ACK made it begin anew.
+        // A connection was open, and a SYN-ACK made it begin anew: what A had sent is forgotten until it comes again.
         if (before === "ESTABLISHED" && middle.state === "SYN_RECV") {
           isSetBack = true;
           setBack++;
-        } else if (middle.state !== "SYN_RECV") isSetBack = false;
+        }
+        if (sender === 0 && refused === "") {
+          const end = segment.seq + segment.payloadBytes;
+          if (furthest === undefined || ((end - furthest) | 0) >= 0) {
+            furthest = end;
+            isSetBack = false;
+          }
+        }
         const { flags, seq, ack, window, payloadBytes } = segment;
         if (refused !== "" && isSetBack && segment.flags === ACK && sender === 1) continue;
         if (refused !== "") {

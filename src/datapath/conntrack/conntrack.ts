@@ -4,7 +4,7 @@
  * the state, on SCTP, and on ICMP errors. Elsewhere a wrong checksum stays wrong through incremental updates, and the
  * receiver finds it.
  */
-import { IpProtocol } from "../../wire/index.js";
+import { IcmpType, IpProtocol } from "../../wire/index.js";
 import { CtState, type Packet } from "../packet.js";
 import { CONTINUE, Verdict } from "../verdicts.js";
 import { Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
@@ -189,9 +189,15 @@ export class Conntrack extends Protocols {
     const at = (reference >>> 1) * WORDS_PER_ENTRY;
     const own = at + (reference & 1) * REPLY_TUPLE;
     const other = at + (1 - (reference & 1)) * REPLY_TUPLE;
+    // Whoever sends it, it goes where the connection's packets go (Linux nf_conntrack_inet_error).
+    if (words[own + Word.dst] !== (packet.dst | 0)) return this.invalid(packet);
+    const isTranslated = (words[at + Word.meta] & (Meta.srcNat | Meta.dstNat)) !== 0;
+    // A redirect names a way that is none of the translated address (Linux nf_nat_icmp_reply_translation).
+    if (isTranslated && packet.protocol === IpProtocol.icmp && packet.view.icmpType === IcmpType.redirect)
+      return this.invalid(packet);
     packet.flow = reference;
     packet.ctState = CtState.related;
-    packet.translatesEmbedded = (words[at + Word.meta] & (Meta.srcNat | Meta.dstNat)) !== 0;
+    packet.translatesEmbedded = isTranslated;
     if (words[own + Word.src] !== words[other + Word.dst]) packet.newSrc = words[other + Word.dst] >>> 0;
     if (words[own + Word.dst] !== words[other + Word.src]) packet.newDst = words[other + Word.src] >>> 0;
     embedded.newSrc = words[other + Word.src] >>> 0;
