@@ -12,7 +12,12 @@ export const MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by";
 export interface SliceKind {
   readonly addressType: Family;
   readonly metadata: ObjectMeta & { readonly labels: Record<string, string> };
+  /** When the change began that slices are written for, ISO 8601; empty when that is not known, missing to say nothing of it. */
+  readonly triggeredAt?: string;
 }
+
+/** Read by kube-proxy (core/v1 `EndpointsLastChangeTriggerTime`). */
+const TRIGGER_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /**
  * The slices that a manager keeps for a Service, from the API and not from a cache: one that was made a moment ago must
@@ -53,7 +58,7 @@ export async function writeSlices(
     await client.create<EndpointSlice>("endpointslices", {
       apiVersion: "discovery.k8s.io/v1",
       kind: "EndpointSlice",
-      metadata: kind.metadata,
+      metadata: triggered(kind.metadata, kind.triggeredAt),
       addressType: kind.addressType,
       ...content,
     });
@@ -65,11 +70,18 @@ export async function writeSlices(
       !(isDeepStrictEqual(metadata?.labels, labels) && sameAnnotations(metadata, annotations)),
   );
   for (const slice of [...update, ...relabelled]) {
-    const metadata = { ...slice.metadata, labels, ...(annotations && { annotations }) };
+    const marked = { ...slice.metadata, labels, ...(annotations && { annotations }) };
+    const metadata = triggered(marked, kind.triggeredAt);
     await client.update<EndpointSlice>("endpointslices", { ...slice, metadata });
   }
   // Last, so that no endpoint is missing in between.
   for (const slice of remove) await removeSlice(client, slice);
+}
+
+function triggered(metadata: ObjectMeta, at: string | undefined): ObjectMeta {
+  if (at === undefined) return metadata;
+  const { [TRIGGER_ANNOTATION]: _, ...others } = metadata.annotations ?? {};
+  return { ...metadata, annotations: { ...others, ...(at && { [TRIGGER_ANNOTATION]: at }) } };
 }
 
 /** Those of slices that were not told any are left to whoever set them. */

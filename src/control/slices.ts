@@ -1,12 +1,12 @@
 /** EndpointSlices: the endpoints of each Service in slices of at most 100, one set for each IP family of the Service. */
-import type { Endpoint, EndpointSlice, Node, Service } from "../kube/index.js";
+import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../kube/index.js";
 import { type Backend, backendsOf, groupByPorts, isManaged, serviceLabels, targetRef } from "./backends.js";
 import { keyOf, splitKey } from "./cache.js";
 import { type Context, type Controller, tell } from "./context.js";
 import { type Family, serviceFamilies } from "./families.js";
 import { wantsAutoHints, withHints, ZONE_LABEL, type ZoneShares, zoneShares } from "./hints.js";
 import type { PortGroup } from "./placement.js";
-import { isNodeReady } from "./pods.js";
+import { isNodeReady, selects } from "./pods.js";
 import { newServiceQueue } from "./serviceQueue.js";
 import {
   listSlices,
@@ -16,6 +16,7 @@ import {
   serviceKeyOf,
   writeSlices,
 } from "./sliceWriter.js";
+import { TriggerTimes } from "./triggerTimes.js";
 
 const MANAGER = "endpointslice-controller.k8s.io";
 /** Kubernetes' default of --max-endpoints-per-slice. */
@@ -24,6 +25,7 @@ const MAX_ENDPOINTS = 100;
 export function startSlices(context: Context): Controller {
   const { client, caches } = context;
   const hintEvents = new HintEvents(context);
+  const triggers = new TriggerTimes();
 
   async function reconcile(key: string): Promise<void> {
     const service = caches.services.get(key);
@@ -35,14 +37,29 @@ export function startSlices(context: Context): Controller {
     const existing = all.filter(
       (slice) => families.includes(slice.addressType as Family) && isOwnedBy(slice, service!),
     );
-    for (const family of families) await write(service!, family, existing);
+    const triggeredAt = service ? triggers.of(service, podsOf(service)) : "";
+    for (const family of families) await write(service!, family, existing, triggeredAt);
     for (const slice of all) if (!existing.includes(slice)) await removeSlice(client, slice);
-    if (!service) hintEvents.forget(key);
+    if (service) return;
+    hintEvents.forget(key);
+    triggers.forget(key);
   }
 
-  async function write(service: Service, family: Family, all: readonly EndpointSlice[]): Promise<void> {
+  function podsOf({ metadata, spec }: Service): Pod[] {
+    const pods = [...caches.pods.items()];
+    return pods.filter(
+      (pod) => pod.metadata?.namespace === metadata?.namespace && selects(spec?.selector, pod),
+    );
+  }
+
+  async function write(
+    service: Service,
+    family: Family,
+    all: readonly EndpointSlice[],
+    triggeredAt: string,
+  ): Promise<void> {
     const existing = all.filter(({ addressType }) => addressType === family);
-    const kind = { addressType: family, metadata: sliceMetadata(service) };
+    const kind = { addressType: family, metadata: sliceMetadata(service), triggeredAt };
     const limits = { maxEndpoints: MAX_ENDPOINTS, keepOne: true };
     await writeSlices(client, kind, portGroups(service, family), existing, limits);
   }

@@ -58,6 +58,18 @@ describe("the pods behind a Service", () => {
     ]);
   });
 
+  it("may have a port by the name that a sidecar gives it, but not an init container that ends", () => {
+    const init = (restartPolicy?: string) => ({
+      name: "i",
+      ...(restartPolicy && { restartPolicy }),
+      ports: [{ name: "side", containerPort: 9191 }],
+    });
+    const named = [{ port: 80, targetPort: "side" }];
+    const seen = (one: object) => portsSeen(named, [pod("a", 1, { spec: { initContainers: [one] } })]);
+    expect(seen(init("Always"))).toEqual([[{ name: "", port: 9191, protocol: "TCP" }]]);
+    expect(seen(init())).toEqual([[]]);
+  });
+
   it("may have none of its ports, and are then in no Endpoints", () => {
     const unresolved = service([{ port: 53, targetPort: "dns" }]);
     expect(portsSeen([{ port: 53, targetPort: "dns" }])).toEqual([[]]);

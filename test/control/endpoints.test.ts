@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Endpoints, Node, Service } from "../../src/kube/index.js";
+import type { Endpoints, Node, Pod, ReplicationController, Service } from "../../src/kube/index.js";
 import { Cluster, eventually, pod, replicationController, service } from "./cluster.js";
 
 async function web(cluster: Cluster, count: number, spec: object = {}): Promise<string[]> {
@@ -57,6 +57,23 @@ describe("a Service's endpoints", () => {
       expect(slices.map(({ ports, endpoints }) => [ports ?? [], endpoints.length])).toEqual([[[], 2]]);
     });
     expect((await cluster.client.get<Endpoints>("endpoints", "default", "web")).subsets ?? []).toEqual([]);
+  });
+
+  it("carry the time of the change that they were written for, while it is known", async () => {
+    const cluster = await Cluster.start();
+    const [name] = await web(cluster, 2);
+    const annotation = async () => {
+      const [slice] = await cluster.slices("web");
+      return slice?.metadata?.annotations?.["endpoints.kubernetes.io/last-change-trigger-time"];
+    };
+    const { status } = await cluster.client.get<Pod>("pods", "default", name!);
+    const ready = status?.conditions?.find(({ type }) => type === "Ready");
+    expect(await annotation()).toBe(new Date(ready?.lastTransitionTime ?? "").toISOString());
+    const controllers = "replicationcontrollers";
+    const stored = await cluster.client.get<ReplicationController>(controllers, "default", "web");
+    await cluster.client.update(controllers, { ...stored, spec: { ...stored.spec, replicas: 1 } });
+    await eventually(async () => expect(await cluster.sliceAddresses("web")).toHaveLength(1));
+    expect(await annotation()).toBeUndefined();
   });
 
   it("move between ready and not ready with the pod", async () => {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Node, Pod } from "../../src/kube/index.js";
 import { identity } from "./lab.js";
@@ -17,6 +18,11 @@ const PORTS = [
 ];
 const distinct = (answers: readonly string[]) => [...new Set(answers)].sort();
 const url = (ip: string, port: number, path = "hostname") => `http://[${ip}]:${port}/${path}`;
+const SCTP_STATION = [
+  // A pod's directory is /, from where packages are not found by their names.
+  ...[process.execPath, "--import", import.meta.resolve("tsx")],
+  fileURLToPath(new URL("sctp-station.ts", import.meta.url)),
+];
 type How = "http" | "udp";
 const HOWS = ["http", "udp"] as const;
 let nodeIps: string[] = [];
@@ -152,6 +158,31 @@ describe("[sig-network] [Feature:IPv6DualStack] Granular Checks: Services Second
       await all(how, "client", ip, port[how]);
     }),
   );
+
+  it("should function for pod-Service: sctp [Feature:SCTPConnectivity]", async () => {
+    const ports = [{ name: "sctp", port: 95, targetPort: 9999, protocol: "SCTP" }];
+    const families = { ipFamilyPolicy: "RequireDualStack", ipFamilies: ["IPv4", "IPv6"] };
+    const { spec } = await lab.service("sctp", { type: "NodePort", selector: WEB, ports, ...families });
+    const servers = await Promise.all(
+      SERVERS.map((name) => lab.spawn(name, ...SCTP_STATION, "serve", "9999", name)),
+    );
+    try {
+      for (const server of servers) await server.says("serves");
+      for (const [ip, port] of [
+        [spec?.clusterIPs?.[1] ?? "", 95],
+        [nodeIps[0] ?? "", spec?.ports?.[0]?.nodePort ?? 0],
+        [nodeIps[1] ?? "", spec?.ports?.[0]?.nodePort ?? 0],
+      ] as const) {
+        const { stdout } = await lab.run("client", ...SCTP_STATION, "ask", ip, String(port), "6");
+        const answers = stdout.trim().split("\n");
+        expect(answers, `${ip} ${port}`).toHaveLength(6);
+        expect(distinct(answers)).toEqual(SERVERS);
+      }
+    } finally {
+      for (const server of servers) server.kill();
+      await lab.remove("services", "sctp");
+    }
+  });
 
   it("should function for service endpoints using hostNetwork", () =>
     withService({ selector: { app: "host" } }, async ({ ip, port, nodePort }) => {

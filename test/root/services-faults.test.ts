@@ -98,6 +98,66 @@ describe("[sig-network] Networking", () => {
   });
 });
 
+describe("what kube-proxy tells of itself", () => {
+  const healthz = async (path: string) => {
+    const target = url(NODE_IPS[1], 10_256, path);
+    const { stdout } = await lab.run("host", "curl", "-sS", "--max-time", "2", "-w", " %{http_code}", target);
+    return stdout;
+  };
+
+  it("is unhealthy to load balancers, and alive, while its node is about to be deleted", async () => {
+    const taint = { key: "ToBeDeletedByClusterAutoscaler", value: "1", effect: "NoSchedule" };
+    const setTaints = (taints: object[]) =>
+      lab.edit<Node>("nodes", NODES[1], (node) => Object.assign(node.spec ?? {}, { taints }));
+    expect(await healthz("healthz")).toMatch(/"nodeEligible":true.* 200$/);
+    await setTaints([taint]);
+    await lab.until("503", async () => /"nodeEligible":false.* 503$/.test(await healthz("healthz")));
+    expect(await healthz("livez")).toMatch(/"lastUpdated".* 200$/);
+    await setTaints([]);
+    await lab.until("200", async () => / 200$/.test(await healthz("healthz")));
+  });
+
+  it("is counted under kube-proxy's names", async () => {
+    await healthz("livez");
+    const service = await lab.service("counted", { selector: WEB, ports: HTTP });
+    await lab.becomes("client-2", url(clusterIp(service)), /^web-/);
+    // A pod that has become ready: the change's way to the nodes is timed.
+    await lab.pod("counted", { node: "node-3", labels: WEB });
+    await lab.ready("counted");
+    await lab.hasEndpoints("counted", "counted", "web-1", "web-2", "web-3");
+    const metrics = async () => (await lab.ask("host", url(NODE_IPS[1], 10_249, "metrics"))).join("\n");
+    const timed = /^kubeproxy_network_programming_duration_seconds_count [1-9]/m;
+    await lab.until("a timed change", async () => timed.test(await metrics()));
+    const page = await metrics();
+    const values = new Map(
+      [...page.matchAll(/^(kubeproxy_\w+)(?:\{[^}]*\})? (\S+)$/gm)].map(([, name, value]) => [
+        name,
+        Number(value),
+      ]),
+    );
+    const rules = (name: string) => values.get(`kubeproxy_sync_proxy_rules_${name}`);
+    for (const name of ["duration_seconds_count", "endpoint_changes_total", "service_changes_total"])
+      expect([name, rules(name)]).toEqual([name, expect.toSatisfy((value: number) => value > 0)]);
+    for (const name of ["endpoint_changes_pending", "service_changes_pending", "no_local_endpoints_total"])
+      expect([name, rules(name)]).toEqual([name, 0]);
+    // Seconds since the epoch: a change was queued, and then synced.
+    const [queued = 0, last = 0] = [rules("last_queued_timestamp_seconds"), rules("last_timestamp_seconds")];
+    expect(queued).toBeGreaterThan(Date.now() / 1000 - 300);
+    expect(last).toBeGreaterThanOrEqual(queued);
+    for (const name of [
+      "network_programming_duration_seconds_count",
+      "proxy_healthz_total",
+      "proxy_livez_total",
+    ])
+      expect([name, values.get(`kubeproxy_${name}`)]).toEqual([
+        name,
+        expect.toSatisfy((value: number) => value > 0),
+      ]);
+    await lab.remove("services", "counted");
+    await lab.remove("pods", "counted");
+  });
+});
+
 describe("[sig-network] Services", () => {
   /** Kills a process, and waits until another has taken its place. */
   async function restart(pidFile: string): Promise<void> {
