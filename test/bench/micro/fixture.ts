@@ -29,7 +29,7 @@ const TARGET_PORT = 8080;
 const SERVICE_PORT = 80;
 const FIRST_SPORT = 1024;
 /** Connections to one Service: its client is one pod, which has so many ports. */
-const SPORTS = 62_500;
+export const FLOWS_PER_SERVICE = 62_500;
 
 export function ip(text: string): number {
   const address = wire.parseIpv4(text);
@@ -133,7 +133,7 @@ export class Traffic {
     conntrackMax: number,
     firstService = 0,
   ) {
-    const serviceCount = Math.ceil(flows / SPORTS);
+    const serviceCount = Math.ceil(flows / FLOWS_PER_SERVICE);
     this.#templates = SLOTS * SLOT_BYTES;
     const scratchStart = this.#templates + serviceCount * KINDS * TEMPLATE_BYTES;
     this.#arena = new Uint8Array(scratchStart + SCRATCH_BYTES);
@@ -181,14 +181,14 @@ export class Traffic {
   /** Only writes the frame; what this costs is taken off the cost of {@link put}. */
   write(kind: Kind, flow: number): void {
     const slot = this.#slot * SLOT_BYTES;
-    const service = (flow / SPORTS) | 0;
+    const service = (flow / FLOWS_PER_SERVICE) | 0;
     const words = this.#words;
     const to = (slot + VNET_AT) >> 2;
     const from = (this.#templates + (service * KINDS + kind) * TEMPLATE_BYTES) >> 2;
     for (let i = 0; i < COPIED_WORDS; i++) words[to + i] = words[from + i]!;
     const isPod = kind === Kind.syn || kind === Kind.request;
     const port = slot + FRAME_AT + 20 + (isPod ? ETHERNET_BYTES : 2);
-    const sport = FIRST_SPORT + (flow - service * SPORTS);
+    const sport = FIRST_SPORT + (flow - service * FLOWS_PER_SERVICE);
     this.#arena[port] = sport >>> 8;
     this.#arena[port + 1] = sport;
     this.#slot = this.#slot + 1 === SLOTS ? 0 : this.#slot + 1;
