@@ -114,7 +114,7 @@ export class Nat {
   }
 
   private replyIsFree({ protocol, newSrc, newDst, newPorts }: Packet): boolean {
-    return this.conntrack.isFree(protocol, newDst, newSrc, invertPorts(protocol, newPorts));
+    return this.conntrack.isFree(protocol, newDst | 0, newSrc | 0, invertPorts(protocol, newPorts));
   }
 
   /** Looks for a source port (or ICMP identifier) of the same class that makes the reply tuple unique. */

@@ -32,7 +32,7 @@ export class Conntrack extends Protocols {
       if (related !== CONTINUE) this.stats.error++;
       return related;
     }
-    const reference = this.lookup(packet.protocol, packet.src, packet.dst, packet.ports);
+    const reference = this.lookup(packet.protocol, packet.src | 0, packet.dst | 0, packet.ports | 0);
     const verdict = reference === 0 ? this.begin(packet) : this.advance(packet, reference);
     if (verdict !== CONTINUE) this.stats.invalid++;
     return verdict;
@@ -183,7 +183,7 @@ export class Conntrack extends Protocols {
     if (!packet.readEmbedded()) return this.invalid(packet);
     const { embedded } = packet;
     const { protocol, src, dst } = embedded.view;
-    const reference = this.lookup(protocol, dst, src, invertPorts(protocol, embedded.ports));
+    const reference = this.lookup(protocol, dst | 0, src | 0, invertPorts(protocol, embedded.ports));
     if (reference === 0) return this.invalid(packet);
     const { words } = this.table;
     const at = (reference >>> 1) * WORDS_PER_ENTRY;

@@ -174,7 +174,7 @@ export class Flows implements ConntrackCleaner {
     return this.open.count(protocol, ip, port);
   }
 
-  /** The reference of a live connection with this tuple in one direction, or 0. */
+  /** The reference of a live connection with this tuple in one direction, or 0. Signed numbers cost no memory. */
   protected lookup(protocol: number, src: number, dst: number, ports: number): number {
     const reference = this.table.find(protocol, src, dst, ports);
     if (reference === 0 || !this.isExpired(reference >>> 1)) return reference;
