@@ -1,9 +1,8 @@
 /**
  * Connections by tuple. Entries are records of 32-bit words in one typed array; an open-addressed index with linear
  * probing holds two slots for each, one per direction. A slot is 0 or a reference with some bits of the tuple's hash
- * above it, so that a probe rarely touches
- * an entry that does not match. Deletion shifts slots back: no tombstones.
- * 52 bytes an entry and 10.7 bytes of index at the capacity.
+ * above it, so that a probe rarely touches an entry that does not match. Deletion shifts slots back: no tombstones.
+ * 52 bytes an entry and 10.7 to 11.3 bytes of index at the capacity.
  */
 
 /** Words of an entry. Tuples are (src, dst, sport << 16 | dport); the reply's starts where the original's ends. */
