@@ -25,6 +25,7 @@ import { applyManifests, ManifestError } from "./apply.js";
 import { CLUSTER_ZONE, dnsManifests } from "./dns.js";
 import type { LabPaths } from "./paths.js";
 import { writePidFile } from "./pidfile.js";
+import { makeCredentials, POD_API_PORT, startPodApi } from "./podApi.js";
 import { flannelConfig, type LabRecord, nodeConfig, readRecord, storeEndpoints } from "./record.js";
 import { askNode, serveExtra } from "./routes.js";
 import { readyNodes, ServiceGateway } from "./serviceGateway.js";
@@ -57,6 +58,7 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
         log("warn", `node ${name} ${message}`),
       ),
   );
+  makeCredentials(paths, record);
   // First of all: their start-up overlaps with ours, and they wait for store and API by themselves.
   for (const supervisor of supervisors) supervisor.start();
   const server = record.store ? undefined : await startEmbeddedStore(paths, record, log);
@@ -70,17 +72,18 @@ export async function runCluster(paths: LabPaths, log: ClusterLog): Promise<Clus
     loadBalancerPool: record.plan.network.loadBalancerPool,
     apiServer: {
       serviceIp: apiServiceAddress(record.plan.network.services),
-      // The API listens on loopback alone, which no pod can reach; this is what pods know its machine by.
       address: record.plan.network.host,
-      port: Number(new URL(api.address).port),
+      port: POD_API_PORT,
     },
   });
+  const stopPodApi = startPodApi(paths, record, api, log);
   const gateway = new ServiceGateway(record, supervisors, api.client, log);
   const announcer = new AddressAnnouncer(record, () => gateway.usable, api.client, log);
   log("info", `API server on ${api.address}, store on ${storeEndpoints(paths, record).join(", ")}`);
   await applyOnce(paths, record, api.client);
   return {
     stop: async () => {
+      stopPodApi();
       gateway.stop();
       announcer.stop();
       await Promise.all(supervisors.map((supervisor) => supervisor.stop()));

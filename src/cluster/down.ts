@@ -12,6 +12,7 @@ import {
   processStartTime,
   readOwned,
   removeOwned,
+  removeSecretsPath,
 } from "../node/index.js";
 import { type LabPaths, NodePaths, runRoot } from "./paths.js";
 import { endProcess, findProcesses, readPidFile } from "./pidfile.js";
@@ -51,6 +52,7 @@ export async function removeLab(paths: LabPaths): Promise<DownReport> {
     const problem = await removeOwned(resource);
     if (problem) problems.push(problem);
   }
+  removeSecretsPath();
   // The records stay while something could not be removed, so that another `down` can finish the work.
   if (problems.length === 0) removeFiles(paths);
   return { removed: seen.size, problems };

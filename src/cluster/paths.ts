@@ -38,6 +38,20 @@ export class LabPaths {
   get token(): string {
     return join(this.dir, "token");
   }
+  /** What pods check the API server by, and what it shows them. */
+  get caCertificate(): string {
+    return join(this.dir, "ca.crt");
+  }
+  get apiKey(): string {
+    return join(this.dir, "apiserver.key");
+  }
+  get apiCertificate(): string {
+    return join(this.dir, "apiserver.crt");
+  }
+  /** Signs service accounts' tokens. */
+  get accountKey(): string {
+    return join(this.dir, "accounts.key");
+  }
   get journal(): string {
     return join(this.dir, "owned.jsonl");
   }

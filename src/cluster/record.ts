@@ -84,6 +84,7 @@ export function nodeConfig(paths: LabPaths, record: LabRecord, node: NodePlan): 
     },
     store: storeEndpoints(paths, record),
     api: { socketPath: paths.apiSocket },
+    serviceAccounts: { caFile: paths.caCertificate, keyFile: paths.accountKey },
     images: { ...plan.images, ...(plan.options.dns ? dnsImage(paths) : {}) },
     ...(plan.options.dns
       ? { dns: { servers: [clusterDnsAddress(network.services)], zone: CLUSTER_ZONE } }

@@ -1,8 +1,7 @@
 /** Scheduler: binds each pod to the Ready node that has the fewest pods and the labels that the pod asks for. */
-import type { Node, Pod } from "../kube/index.js";
+import { conflictsWith, hasHostPorts, type Node, type Pod } from "../kube/index.js";
 import { keyOf } from "./cache.js";
 import { type Context, type Controller, newQueue, tell } from "./context.js";
-import { conflictsWith, hasHostPorts } from "./hostPorts.js";
 import { isFinished, isNodeReady, isTerminating, selects, withCondition } from "./pods.js";
 import { unlessGone } from "./queue.js";
 

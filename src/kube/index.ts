@@ -16,6 +16,7 @@ export { type EventRecord, recordEvent } from "./client/events.js";
 export { HttpKubeClient, type HttpKubeClientOptions } from "./client/http.js";
 export { Informer, type InformerHandlers, type InformerOptions } from "./client/informer.js";
 export { retryOnConflict } from "./client/retry.js";
+export { conflictsWith, hasHostPorts } from "./hostPorts.js";
 export { canonicalClusterIp } from "./names.js";
 export * from "./objects.js";
 export { apiServiceAddress } from "./registry/serviceRange.js";
@@ -30,4 +31,5 @@ export {
 export type { ApiServer, ApiServerOptions } from "./server/index.js";
 export { startApiServer } from "./server/load.js";
 export type { ExtraRoutes } from "./server/server.js";
+export { type ServiceAccount, signToken } from "./serviceAccount.js";
 export * from "./types.js";

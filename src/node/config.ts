@@ -1,6 +1,7 @@
 /** What a node process is told at its start: one JSON file, made by the cluster process or from `podwire node` flags. */
 import type { ConntrackPlan, ProxyPlan } from "../topology/index.js";
 import type { ImageTable } from "./images/index.js";
+import type { ServiceAccountFiles } from "./pods/serviceAccount.js";
 
 export interface NodeConfig {
   readonly lab: string;
@@ -27,6 +28,8 @@ export interface NodeConfig {
   /** Endpoints of the store: `unix:/path` or `http://host:port`. */
   readonly store: readonly string[];
   readonly api: { readonly socketPath?: string; readonly baseUrl?: string; readonly tokenFile?: string };
+  /** What service accounts' tokens are signed with, and what pods check the API server by; pods get neither without. */
+  readonly serviceAccounts?: ServiceAccountFiles;
   readonly images: ImageTable;
   /** Cluster DNS of this lab; pods get the machine's own name servers without it. */
   readonly dns?: { readonly servers: readonly string[]; readonly zone: string };

@@ -24,4 +24,5 @@ export {
   readOwned,
   removeOwned,
 } from "./owned.js";
+export { removeSecretsPath } from "./pods/serviceAccount.js";
 export { CommandError, ipBatch, run } from "./run.js";

@@ -249,6 +249,7 @@ class NodeProcess implements RunningNode {
       services,
       images: config.images,
       dns: config.dns,
+      ...(config.serviceAccounts && { serviceAccounts: config.serviceAccounts }),
       sandboxes,
       ipam: new PodIpam(subnet, ipv6?.podSubnet),
       network: {

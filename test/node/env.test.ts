@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Container, Pod, Service } from "../../src/kube/index.js";
-import { containerEnv, expand, podHostname, serviceEnv } from "../../src/node/pods/env.js";
+import { containerEnv, expand, kernelHostname, podHostname, serviceEnv } from "../../src/node/pods/env.js";
 
 type Port = { name?: string; port: number; protocol?: string };
 
@@ -195,5 +195,29 @@ describe("the host name", () => {
   it("is cut to 63 characters that do not end in a dash", () => {
     const name = `${"a".repeat(62)}-${"b".repeat(20)}`;
     expect(podHostname({ metadata: { name } })).toBe("a".repeat(62));
+  });
+});
+
+describe("the host name that programs see", () => {
+  const pod = (spec: object, name = "web-0") =>
+    ({ metadata: { name, namespace: "shop" }, spec: { containers: [], ...spec } }) as Pod;
+
+  it("is the fully qualified one where the pod asks for it and has a subdomain", () => {
+    const asked = { setHostnameAsFQDN: true };
+    expect(kernelHostname(pod({ ...asked, subdomain: "web" }), "lab.local")).toBe(
+      "web-0.web.shop.svc.lab.local",
+    );
+    expect(kernelHostname(pod({ ...asked, subdomain: "web", hostname: "a" }), "x")).toBe("a.web.shop.svc.x");
+    expect(kernelHostname(pod(asked), "lab.local")).toBe("web-0");
+    expect(kernelHostname(pod({ subdomain: "web" }), "lab.local")).toBe("web-0");
+  });
+
+  it("a fully qualified name of 65 characters is refused, one of 64 is not", () => {
+    const spec = { setHostnameAsFQDN: true, subdomain: "web" };
+    const of = (length: number) => pod(spec, "n".repeat(length - ".web.shop.svc.cluster.local".length));
+    expect(kernelHostname(of(64), "cluster.local")).toHaveLength(64);
+    expect(() => kernelHostname(of(65), "cluster.local")).toThrow(
+      "is too long (64 characters is the max, 65 characters requested)",
+    );
   });
 });

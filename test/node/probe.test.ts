@@ -7,6 +7,12 @@ import {
   type Server,
   type Socket,
 } from "node:net";
+import {
+  Server as GrpcServer,
+  status as grpcStatus,
+  ServerCredentials,
+  type ServiceDefinition,
+} from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Container, Probe } from "../../src/kube/index.js";
 import { type ActionTarget, portOf } from "../../src/node/pods/actions.js";
@@ -175,9 +181,7 @@ describe("a probe's port", () => {
 
   it("that is nobody's name is an error, as is a probe of an unknown kind", async () => {
     expect(() => portOf("admin", container({ ports }))).toThrow("no container port is named admin");
-    await expect(probeOnce({ grpc: { port: 1 } } as Probe, target())).rejects.toThrow(
-      "only exec, tcpSocket and httpGet",
-    );
+    await expect(probeOnce({} as Probe, target())).rejects.toThrow("only exec, tcpSocket, httpGet and grpc");
   });
 });
 
@@ -249,5 +253,90 @@ describe("thresholds", () => {
     worker.stop();
     await firstFailure(httpGet(port));
     expect(events).toEqual([]);
+  });
+});
+
+describe("a gRPC probe", () => {
+  const grpcServers: GrpcServer[] = [];
+  afterEach(() => {
+    for (const server of grpcServers.splice(0)) server.forceShutdown();
+  });
+
+  const raw = (bytes: Buffer) => bytes;
+  const health: ServiceDefinition = {
+    Check: {
+      path: "/grpc.health.v1.Health/Check",
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: raw,
+      requestDeserialize: raw,
+      responseSerialize: raw,
+      responseDeserialize: raw,
+    },
+  };
+
+  /** A server of the health service; statuses by service name, as in HealthCheckResponse. */
+  async function grpc(
+    statuses: Readonly<Record<string, number>> | undefined,
+    silent = false,
+  ): Promise<Probe> {
+    const server = new GrpcServer();
+    grpcServers.push(server);
+    if (statuses)
+      server.addService(health, {
+        Check: (call: { request: Buffer }, answer: (error: object | null, message?: Buffer) => void) => {
+          if (silent) return;
+          const name = call.request.subarray(2).toString();
+          const status = statuses[name];
+          if (status === undefined) answer({ code: grpcStatus.NOT_FOUND, details: "unknown service" });
+          else answer(null, status === 0 ? Buffer.alloc(0) : Buffer.of(0x08, status));
+        },
+      });
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      ),
+    );
+    return { grpc: { port }, timeoutSeconds: 0.5 } as Probe;
+  }
+  const about = (probe: Probe, service: string): Probe =>
+    ({ ...probe, grpc: { ...probe.grpc, service } }) as Probe;
+
+  it("takes SERVING for good, of the server and of a service", async () => {
+    const probe = await grpc({ "": 1, "shop.Cart": 1, "shop.Stock": 2, "shop.New": 0 });
+    await expect(probeOnce(probe, target())).resolves.toBeUndefined();
+    await expect(probeOnce(about(probe, "shop.Cart"), target())).resolves.toBeUndefined();
+    await expect(probeOnce(about(probe, "shop.Stock"), target())).rejects.toThrow(
+      'service unhealthy (responded with "NOT_SERVING")',
+    );
+    await expect(probeOnce(about(probe, "shop.New"), target())).rejects.toThrow('"UNKNOWN"');
+    await expect(probeOnce(about(probe, "shop.None"), target())).rejects.toThrow(
+      "health rpc failed with status 5",
+    );
+  });
+
+  it("tells a server without health checks, one that is silent, and none at all", async () => {
+    await expect(probeOnce(await grpc(undefined), target())).rejects.toThrow(
+      "does not implement the grpc health protocol",
+    );
+    await expect(probeOnce(await grpc({}, true), target())).rejects.toThrow("did not complete within 500 ms");
+    const port = await closedPort();
+    await expect(probeOnce({ grpc: { port } } as Probe, target())).rejects.toThrow("ECONNREFUSED");
+    const web = await http((_request, response) => response.end("hello"));
+    await expect(probeOnce({ grpc: { port: web } } as Probe, target())).rejects.toThrow();
+  });
+
+  it("goes by the node's connector, with the pod's address", async () => {
+    const probe = await grpc({ "": 1 });
+    const asked: string[] = [];
+    const via = target({
+      ip: "172.16.53.9",
+      connect: (host, port) => {
+        asked.push(`${host}:${port}`);
+        return connect({ host: "127.0.0.1", port });
+      },
+    });
+    await expect(probeOnce(probe, via)).resolves.toBeUndefined();
+    expect(asked).toEqual([`172.16.53.9:${probe.grpc?.port}`]);
   });
 });

@@ -166,3 +166,48 @@ describe("a pod that terminates", () => {
     await stopped;
   });
 });
+
+describe("a container that fails its liveness probe", () => {
+  const dead = { exec: { command: ["false"] }, periodSeconds: 0.05, failureThreshold: 1 };
+
+  it("runs its preStop hook, and ends in its own time", async () => {
+    const log = path("unhealthy.log");
+    const script = `trap 'echo term >>${log}; exit 3' TERM; while :; do sleep 0.05; done`;
+    const lifecycle = { preStop: { exec: { command: ["sh", "-c", `echo pre >>${log}`] } } };
+    const pod = await TestPod.create(lab, [
+      shell(script, {
+        lifecycle,
+        livenessProbe: { ...dead, initialDelaySeconds: 0.5 },
+      } as Partial<Container>),
+    ]);
+    await pod.worker.start();
+    await pod.until((one) => main(one).lastState?.terminated?.exitCode === 3);
+    expect(readFileSync(log, "utf8")).toMatch(/^pre\nterm\n/);
+    await pod.worker.stop(0);
+  });
+
+  it("is killed when the probe's own grace period is over, not the pod's", async () => {
+    const script = "trap '' TERM; while :; do sleep 0.05; done";
+    const livenessProbe = { ...dead, terminationGracePeriodSeconds: 1 };
+    const pod = await TestPod.create(lab, [shell(script, { livenessProbe } as Partial<Container>)], {
+      terminationGracePeriodSeconds: 600,
+    });
+    await pod.worker.start();
+    await pod.until((one) => main(one).lastState?.terminated?.exitCode === 137);
+    await pod.worker.stop(0);
+  });
+});
+
+describe("setHostnameAsFQDN", () => {
+  it("makes the fully qualified name the host name", async () => {
+    const pod = await TestPod.create(lab, [shell('echo "$(hostname) $HOSTNAME"; sleep 300')], {
+      setHostnameAsFQDN: true,
+      hostname: "a",
+      subdomain: "web",
+    });
+    await pod.worker.start();
+    const name = "a.web.default.svc.cluster.local";
+    expect(await pod.logged(name)).toBe(`${name} ${name}\n`);
+    await pod.worker.stop(0);
+  });
+});

@@ -162,7 +162,7 @@ describe("probes of a pod", () => {
     const pod = await TestPod.create(lab, [shell("sleep 300", { livenessProbe })]);
     await pod.worker.start();
     const status = await pod.until((one) => main(one).restartCount === 1);
-    expect(main(status).lastState?.terminated).toMatchObject({ exitCode: 137, signal: 9 });
+    expect(main(status).lastState?.terminated).toMatchObject({ exitCode: 143, signal: 15 });
     expect(pod.events.slice(1, 3)).toEqual([
       "Warning Unhealthy: Liveness probe failed: command failed: exit code 1",
       "Normal Killing: Container main failed liveness probe, will be restarted",

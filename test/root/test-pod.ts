@@ -65,6 +65,7 @@ export class TestPod {
       {
         nodeName: "node-1",
         hostIp: "10.0.0.11",
+        zone: "cluster.local",
         images,
         sandboxes: this.sandboxes,
         services: () => [],

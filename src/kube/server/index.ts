@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import { LocalKubeClient } from "../client/local.js";
 import { type BackendOptions, startBackend } from "../registry/index.js";
 import type { KubeClient } from "../types.js";
-import { addressOf, closeServer, listen } from "./listen.js";
+import { addressOf, closeServer, listen, type TlsPlace } from "./listen.js";
 import { ApiMetrics } from "./metrics.js";
 import type { ProxyConnect } from "./proxy/index.js";
 import { type ExtraRoutes, requestHandler } from "./server.js";
@@ -30,6 +30,11 @@ export interface ApiServer {
   readonly client: KubeClient;
   /** `http://host:port`, else `unix:path`, else `local`. */
   readonly address: string;
+  /**
+   * Listens in one more place, by TLS, for requests that bear the lab's token or one that this key has signed for a
+   * service account. @throws Error that names the place when it cannot be listened on
+   */
+  listenForPods(place: TlsPlace, accountKey: string): Promise<void>;
   /** Ends all requests and watches; the store stays open. */
   close(): Promise<void>;
 }
@@ -58,5 +63,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     throw error;
   }
   const address = servers[0] ? addressOf(servers[0]) : "local";
-  return { client: new LocalKubeClient(backend), address, close };
+  const listenForPods = async (place: TlsPlace, accountKey: string) => {
+    servers.push(await listen(place, requestHandler({ ...handlerOptions, token, accountKey })));
+  };
+  return { client: new LocalKubeClient(backend), address, listenForPods, close };
 }

@@ -1,16 +1,33 @@
 /** Where the server listens. */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { connect } from "node:net";
+import { createServer as createTlsServer } from "node:https";
+import { BlockList, connect } from "node:net";
 
 /** Longer than the clients' own, so that no connection ends in the moment of its use. */
 const KEEP_ALIVE_MS = 65_000;
 
-export type Place = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+export interface TlsPlace {
+  readonly host: string;
+  readonly port: number;
+  /** In PEM. */
+  readonly tls: { readonly key: string; readonly cert: string };
+  /** IPv4 networks whose clients are heard; others' connections are closed at once. */
+  readonly from: readonly string[];
+}
+
+export type Place =
+  | { readonly socketPath: string }
+  | { readonly host: string; readonly port: number }
+  | TlsPlace;
 
 /** @throws Error that names the place when it is taken */
 export async function listen(place: Place, listener: RequestListener): Promise<Server> {
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, listener);
+  const options = { keepAliveTimeout: KEEP_ALIVE_MS };
+  const server =
+    "tls" in place
+      ? onlyFrom(place.from, createTlsServer({ ...options, ...place.tls }, listener))
+      : createServer(options, listener);
   if ("socketPath" in place) await removeStaleSocket(place.socketPath);
   await new Promise<void>((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => {
@@ -22,12 +39,25 @@ export async function listen(place: Place, listener: RequestListener): Promise<S
       reject(new Error(`the API server cannot listen on ${where}: ${why}`));
     };
     server.once("error", fail);
-    server.listen("socketPath" in place ? { path: place.socketPath } : place, () => {
+    const at = "socketPath" in place ? { path: place.socketPath } : { host: place.host, port: place.port };
+    server.listen(at, () => {
       server.off("error", fail);
       resolve();
     });
     // The socket is bound when listen returns, and no connection is accepted before the next turn.
     if ("socketPath" in place && server.listening) chmodSync(place.socketPath, 0o600);
+  });
+  return server;
+}
+
+function onlyFrom(networks: readonly string[], server: Server): Server {
+  const allowed = new BlockList();
+  for (const network of networks) {
+    const [address = "", length] = network.split("/");
+    allowed.addSubnet(address, Number(length));
+  }
+  server.on("connection", (socket) => {
+    if (!allowed.check(socket.remoteAddress ?? "0.0.0.0")) socket.destroy();
   });
   return server;
 }

@@ -1,7 +1,7 @@
 /** What a container runs: its command line with `$(NAME)` expanded, and its whole environment. */
 import type { Container, Pod, Service } from "../../kube/index.js";
 import { type ImageTable, resolveImage } from "../images/index.js";
-import { containerEnv, expand, podHostname } from "./env.js";
+import { containerEnv, expand, kernelHostname } from "./env.js";
 
 const DEFAULT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -10,6 +10,8 @@ export interface CommandContext {
   readonly images: ImageTable;
   readonly services: readonly Service[];
   readonly nodeName: string;
+  /** Such as `cluster.local`. */
+  readonly zone: string;
   readonly podIp: string;
   /** The second addresses, of a node with IPv6. */
   readonly podIp6?: string | undefined;
@@ -37,7 +39,7 @@ export function containerCommand(pod: Pod, container: Container, context: Comman
   const env = {
     PATH: process.env.PATH ?? DEFAULT_PATH,
     HOME: "/root",
-    HOSTNAME: podHostname(pod),
+    HOSTNAME: kernelHostname(pod, context.zone),
     ...image.env,
     PODWIRE_POD: pod.metadata?.name ?? "",
     PODWIRE_NODE: context.nodeName,

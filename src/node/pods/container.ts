@@ -18,14 +18,17 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { kill, parseStat, processStartTime } from "../owned.js";
+import { SECRETS_PATH } from "./serviceAccount.js";
 
 /**
- * Positional parameters: directory, host name, then the environment, command and arguments for env(1). Never holds a
+ * Positional parameters: directory, host name, what to mount as secrets or nothing, then the environment, command and arguments for env(1). Never holds a
  * user's string itself. The process notes its own line of /proc before it becomes the command, so that pid and start
  * time are known for sure. `env` also undoes the shell's ignoring of SIGINT and SIGQUIT in background jobs. What the
  * command leaves running ends with it, as it would in a container with a pid namespace.
  */
-const SHIM = `dir=$1; hostname "$2"; shift 2
+const SHIM = `dir=$1; hostname "$2"
+[ -z "$3" ] || { mount --bind "$3" ${SECRETS_PATH} && mount -o remount,bind,ro ${SECRETS_PATH}; } || exit 125
+shift 3
 ( read -r stat </proc/self/stat && echo "$stat" >"$dir/pid.new" && mv "$dir/pid.new" "$dir/pid" &&
   exec env -i --default-signal -- "$@" ) </dev/null &
 wait $! 2>/dev/null; code=$?
@@ -51,6 +54,8 @@ export interface ContainerSpec {
   /** The command's whole environment; its PATH finds the command. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** Directory that the command sees as its service account's. */
+  readonly secretsDir?: string | undefined;
 }
 
 export interface ContainerExit {
@@ -170,6 +175,7 @@ function spawnShim(spec: ContainerSpec, log: string): ChildProcess {
     "podwire-shim",
     spec.dir,
     spec.hostname,
+    spec.secretsDir ?? "",
     ...env,
     ...spec.command,
   ];

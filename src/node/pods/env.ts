@@ -1,5 +1,6 @@
 /** Environment of a container: Docker-style Service variables, the pod's own entries, the downward API's field refs. */
 import type { Container, EnvVar, Pod, Service } from "../../kube/index.js";
+import { serviceAccountName } from "./serviceAccount.js";
 
 /**
  * Variables of the Services of one namespace, as `docker run --link` would set them
@@ -29,6 +30,11 @@ export function serviceEnv(services: readonly Service[]): Record<string, string>
   return env;
 }
 
+/** The Service of the API, which pods of all namespaces are told of, whatever links they want. */
+export function isApiService({ metadata }: Service): boolean {
+  return metadata?.namespace === "default" && metadata.name === "kubernetes";
+}
+
 function envName(name: string): string {
   return name.toUpperCase().replaceAll("-", "_");
 }
@@ -52,6 +58,31 @@ export function podHostname(pod: Pod): string {
   return name.slice(0, HOSTNAME_MAX).replace(/[-.]+$/, "");
 }
 
+/** Longest host name that the kernel takes (sethostname(2)). */
+const KERNEL_HOSTNAME_MAX = 64;
+
+/** Fully qualified name of a pod, when it has a subdomain. */
+export function podFqdn(pod: Pod, zone: string): string | undefined {
+  const { subdomain, hostNetwork } = pod.spec ?? {};
+  if (!subdomain || hostNetwork) return undefined;
+  return `${podHostname(pod)}.${subdomain}.${pod.metadata?.namespace}.svc.${zone}`;
+}
+
+/**
+ * Host name of a pod as its programs see it: the fully qualified one where the pod asks for it.
+ *
+ * @throws Error that one is longer than a host name may be (kubelet util.go, GetNodenameForKernel)
+ */
+export function kernelHostname(pod: Pod, zone: string): string {
+  const fqdn = pod.spec?.setHostnameAsFQDN ? podFqdn(pod, zone) : undefined;
+  if (fqdn === undefined) return podHostname(pod);
+  if (fqdn.length > KERNEL_HOSTNAME_MAX)
+    throw new Error(
+      `setHostnameAsFQDN: the name ${fqdn} is too long (${KERNEL_HOSTNAME_MAX} characters is the max, ${fqdn.length} characters requested)`,
+    );
+  return fqdn;
+}
+
 /**
  * What Kubernetes gives a container: its own entries over the Services' (a pod may override them), `$(NAME)` expanded
  * from what stands before.
@@ -64,7 +95,8 @@ export function containerEnv(
   services: readonly Service[],
   values: DownwardValues,
 ): Record<string, string> {
-  const env = pod.spec?.enableServiceLinks === false ? {} : serviceEnv(services);
+  const linked = pod.spec?.enableServiceLinks === false ? [] : services.filter((one) => !isApiService(one));
+  const env = serviceEnv([...services.filter(isApiService), ...linked]);
   const from = container.envFrom?.find(
     ({ configMapRef, secretRef }) => !(configMapRef ?? secretRef)?.optional,
   );
@@ -104,7 +136,7 @@ function fieldValue(pod: Pod, path: string, values: DownwardValues): string {
     case "spec.nodeName":
       return pod.spec?.nodeName ?? "";
     case "spec.serviceAccountName":
-      return pod.spec?.serviceAccountName ?? "";
+      return serviceAccountName(pod);
     case "status.podIP":
       return values.podIp;
     case "status.podIPs":

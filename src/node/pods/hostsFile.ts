@@ -1,7 +1,7 @@
 /** A pod's /etc/hosts, as the kubelet makes it (kubernetes pkg/kubelet/kubelet_pods.go, managedHostsFileContent). */
 import { isIP } from "node:net";
 import type { Pod } from "../../kube/index.js";
-import { podHostname } from "./env.js";
+import { podFqdn, podHostname } from "./env.js";
 
 export interface HostsFileOptions {
   /** The pod's addresses. */
@@ -33,11 +33,9 @@ const LOCAL_LINES = [
 export function hostsFile(pod: Pod, { ips, zone, nodeHosts = "" }: HostsFileOptions): string {
   const aliases = aliasLines(pod);
   if (pod.spec?.hostNetwork) return `${HOST_NETWORK_HEADER}\n${nodeHosts}${aliases}`;
-  const { subdomain } = pod.spec ?? {};
   const hostname = podHostname(pod);
-  const names = subdomain
-    ? `${hostname}.${subdomain}.${pod.metadata?.namespace}.svc.${zone}\t${hostname}`
-    : hostname;
+  const fqdn = podFqdn(pod, zone);
+  const names = fqdn ? `${fqdn}\t${hostname}` : hostname;
   const lines = [HEADER, ...LOCAL_LINES, ...ips.map((ip) => `${ip}\t${names}`)];
   return `${lines.join("\n")}\n${aliases}`;
 }

@@ -2,7 +2,9 @@
  * The kubelet part: makes the pods that the API says belong to this node, and only those. Reconciles from the
  * informer's cache, one pod at a time each, so that a pod's events can come in any order and number.
  */
+
 import {
+  conflictsWith,
   type Informer,
   type KubeClient,
   type Pod,
@@ -13,15 +15,15 @@ import {
 } from "../../kube/index.js";
 import type { ImageTable } from "../images/index.js";
 import type { Connector } from "./actions.js";
+import { isApiService } from "./env.js";
 import { hostPortsOf } from "./hostPorts.js";
 import type { PodIpam } from "./ipam.js";
-import { type PodDns, writePodFiles } from "./podFiles.js";
+import { DEFAULT_ZONE, type PodDns, writePodFiles } from "./podFiles.js";
 import { StatusReporter } from "./reporter.js";
 import { podMac, type SandboxNetwork, type SandboxRecord, type SandboxStore } from "./sandbox.js";
-import { PodWorker, type WorkerContext } from "./worker.js";
+import type { ServiceAccountFiles } from "./serviceAccount.js";
+import { DEFAULT_GRACE_SECONDS, PodWorker, type WorkerContext } from "./worker.js";
 
-/** Kubernetes' default of spec.terminationGracePeriodSeconds. */
-const DEFAULT_GRACE_SECONDS = 30;
 const RETRY_MS = 1000;
 
 export interface KubeletOptions {
@@ -39,6 +41,7 @@ export interface KubeletOptions {
   readonly network: SandboxNetwork;
   /** Connects from the node's own network. */
   readonly connect: Connector;
+  readonly serviceAccounts?: ServiceAccountFiles | undefined;
   /** Cluster DNS, when the lab has it. */
   readonly dns?: PodDns | undefined;
   readonly log: (level: "info" | "warn", message: string) => void;
@@ -137,6 +140,7 @@ export class Kubelet {
     const { sandboxes, ipam, network } = this.#options;
     let record = this.#adopted.get(uid);
     if (!record) {
+      if (this.#refuses(uid, pod)) return;
       record = this.#newRecord(uid, pod, pod.spec?.hostNetwork ? undefined : ipam.allocate());
       try {
         await sandboxes.create(record, network);
@@ -151,6 +155,25 @@ export class Kubelet {
     const worker = new PodWorker(this.#context(), pod, record);
     this.#workers.set(uid, worker);
     await worker.start();
+  }
+
+  /** What a pod bound without the scheduler cannot have is for the kubelet to see (lifecycle/predicate.go). */
+  #refuses(uid: string, pod: Pod): boolean {
+    const others = [...this.#workers.values()].map((worker) => worker.pod);
+    const adopted = this.#options.pods
+      .items()
+      .filter(({ metadata }) => this.#adopted.has(metadata?.uid ?? ""));
+    const active = [...others, ...adopted].filter(
+      ({ metadata, status }) =>
+        metadata?.uid !== uid && status?.phase !== "Succeeded" && status?.phase !== "Failed",
+    );
+    if (!conflictsWith(pod, active)) return false;
+    const [reason, message] = ["NodePorts", "Predicate NodePorts failed"];
+    this.#event(pod, "Warning", reason, message);
+    const startTime = `${new Date().toISOString().slice(0, 19)}Z`;
+    const status = { phase: "Failed", reason, message: `Pod was rejected: ${message}`, startTime };
+    this.#reporter.report(pod, status as PodStatus);
+    return true;
   }
 
   async #terminate(uid: string, pod: Pod, worker: PodWorker | undefined): Promise<void> {
@@ -228,16 +251,21 @@ export class Kubelet {
   }
 
   #context(): WorkerContext {
-    const { nodeName, hostIp, hostIp6, images, sandboxes, services, connect } = this.#options;
+    const { nodeName, hostIp, hostIp6, images, sandboxes, services, connect, dns, serviceAccounts } =
+      this.#options;
     return {
       connect,
       nodeName,
+      zone: dns?.zone ?? DEFAULT_ZONE,
       hostIp,
       ...(hostIp6 && { hostIp6 }),
+      serviceAccounts,
       images,
       sandboxes,
       services: (namespace) =>
-        services.items().filter((service) => service.metadata?.namespace === namespace),
+        services
+          .items()
+          .filter((service) => service.metadata?.namespace === namespace || isApiService(service)),
       report: (pod: Pod, status: PodStatus) => this.#reporter.report(pod, status),
       event: (pod, type, reason, message) => this.#event(pod, type, reason, message),
     };

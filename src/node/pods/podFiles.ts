@@ -7,7 +7,7 @@ import { hostsFile } from "./hostsFile.js";
 import { resolvConf } from "./resolvConf.js";
 import type { SandboxRecord } from "./sandbox.js";
 
-const DEFAULT_ZONE = "cluster.local";
+export const DEFAULT_ZONE = "cluster.local";
 
 export interface PodDns {
   readonly servers: readonly string[];

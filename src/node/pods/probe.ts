@@ -1,6 +1,7 @@
-/** Readiness and liveness probes as the kubelet runs them: exec, TCP and HTTP, with thresholds. */
+/** Readiness and liveness probes as the kubelet runs them: exec, TCP, HTTP and gRPC, with thresholds. */
 import type { Probe } from "../../kube/index.js";
 import { type ActionTarget, dialTcp, getHttp, portOf, runInside } from "./actions.js";
+import { checkGrpc } from "./grpcHealth.js";
 
 /** What a probe tells. */
 export interface ProbeEvents {
@@ -71,12 +72,13 @@ function reason(error: Error | AggregateError): string {
 /** Asks once; rejects with the reason when the answer is not good. */
 export async function probeOnce(probe: Probe, target: ActionTarget): Promise<void> {
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
-  const { exec, tcpSocket, httpGet } = probe;
+  const { exec, tcpSocket, httpGet, grpc } = probe;
   if (exec) return runInside(exec.command ?? [], target, timeoutMs);
   if (tcpSocket) {
     return dialTcp(tcpSocket.host ?? target.ip, portOf(tcpSocket.port, target.container), target, timeoutMs);
   }
-  if (!httpGet) throw new Error("only exec, tcpSocket and httpGet probes are supported");
+  if (grpc) return checkGrpc(grpc.port, grpc.service ?? "", target, timeoutMs);
+  if (!httpGet) throw new Error("only exec, tcpSocket, httpGet and grpc probes are supported");
   const code = await getHttp(httpGet, target, timeoutMs);
   if (code < 200 || code >= 400) throw new Error(`HTTP probe failed with statuscode: ${code}`);
 }

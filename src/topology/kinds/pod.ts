@@ -31,7 +31,8 @@ const probe = z.strictObject({
   periodSeconds: seconds.optional(),
   successThreshold: seconds.optional(),
   failureThreshold: seconds.optional(),
-  ...opaque("grpc", "terminationGracePeriodSeconds"),
+  grpc: z.strictObject({ port, service: z.string().optional() }).optional(),
+  terminationGracePeriodSeconds: seconds.optional(),
 });
 
 const envVar = z.strictObject({
@@ -92,6 +93,7 @@ export const podSpec = z.strictObject({
   nodeName: z.string().optional(),
   terminationGracePeriodSeconds: seconds.optional(),
   hostname: dnsLabel(63).optional(),
+  setHostnameAsFQDN: z.boolean().optional(),
   subdomain: dnsLabel(63).optional(),
   enableServiceLinks: z.boolean().optional(),
   ...opaque(
@@ -121,7 +123,6 @@ export const podSpec = z.strictObject({
     "securityContext",
     "serviceAccount",
     "serviceAccountName",
-    "setHostnameAsFQDN",
     "shareProcessNamespace",
     "tolerations",
     "topologySpreadConstraints",

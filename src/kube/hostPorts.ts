@@ -1,5 +1,5 @@
 /** Host ports of pods, of which a node has each but once (kubernetes pkg/scheduler/framework/plugins/nodeports). */
-import type { Pod } from "../kube/index.js";
+import type { Pod } from "./objects.js";
 
 /** One port on a node; `ip` 0.0.0.0 stands for all its addresses. */
 interface HostPort {
