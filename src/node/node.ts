@@ -35,7 +35,7 @@ import { NodeRegistration } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
 import { TraceHub } from "./traceHub.js";
 
-/** How long pods of an earlier process wait for the policies to be known. */
+/** How long pods of an earlier process wait for the newest policies. */
 const POLICY_WAIT_MS = 2000;
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
@@ -264,20 +264,27 @@ class NodeProcess implements RunningNode {
       log: this.#log,
     });
     this.#parts.kubelet = kubelet;
-    const policyWatch = new PolicyWatch(this.#client, this.#policies, config.name);
+    const policyWatch = new PolicyWatch({
+      client: this.#client,
+      policies: this.#policies,
+      nodeName: config.name,
+      ownPods: pods,
+      file: join(config.dir, "policies.json"),
+      log: this.#log,
+    });
     let hasAdopted = false;
     const changed = (act: (pod: Pod) => void) => (pod: Pod) => {
       act(pod);
       if (hasAdopted) kubelet.reconcile(pod.metadata?.uid ?? "");
     };
-    const upsert = changed((pod) => this.#policies.onPodUpsert(pod));
+    const upsert = changed((pod) => policyWatch.onOwnPodUpsert(pod));
+    policyWatch.start();
     pods.start({
       onAdd: upsert,
       onUpdate: upsert,
-      onDelete: changed((pod) => this.#policies.onPodDelete(pod)),
+      onDelete: changed((pod) => policyWatch.onOwnPodDelete(pod)),
     });
-    policyWatch.start();
-    // Pods that run on are not let loose before the policies are known, unless the API is away.
+    // Pods that run on go by the newest policies from the start; while the API is away by those of before.
     await atMost(POLICY_WAIT_MS, Promise.all([pods.synced, policyWatch.synced]));
     await kubelet.adoptSandboxes();
     hasAdopted = true;
