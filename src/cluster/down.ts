@@ -107,8 +107,12 @@ async function endPods(resources: readonly OwnedResource[]): Promise<void> {
 
 function removeFiles(paths: LabPaths): void {
   rmSync(paths.dir, { recursive: true, force: true });
+  removeRootIfEmpty(join(paths.dir, ".."));
+}
+
+export function removeRootIfEmpty(root: string = runRoot()): void {
   try {
-    rmdirSync(join(paths.dir, ".."));
+    rmdirSync(root);
   } catch {
     // Other labs still live there.
   }

@@ -12,7 +12,7 @@ export { askApi, LabUnreachableError, openApi } from "./ask.js";
 export { type DownReport, listLabs, removeLab } from "./down.js";
 export { enterHost } from "./hostNetwork.js";
 export { LabPaths, NODE_OPTIONS, runRoot } from "./paths.js";
-export { readPidFile } from "./pidfile.js";
+export { readPidFile, writePidFile } from "./pidfile.js";
 export { hostTapName, type LabRecord, readRecord, storeEndpoints } from "./record.js";
 export type { NodeState } from "./supervisor.js";
 export { abandon, look, type Readiness, startLab, UpError, type UpOptions, waitReady } from "./up.js";

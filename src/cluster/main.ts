@@ -1,6 +1,6 @@
 /** Entry of the cluster process: `node main.js LAB RUN_ROOT`. Exit 0: asked to stop; 2: cannot work as configured. */
 import { writeFileSync } from "node:fs";
-import { closeLog, createLog } from "../observe/index.js";
+import { createLog, lastWords } from "../observe/index.js";
 import { ClusterSetupError, runCluster } from "./cluster.js";
 import { LabPaths } from "./paths.js";
 
@@ -12,14 +12,10 @@ if (!lab || !root) {
 const paths = new LabPaths(lab, root);
 const log = createLog({ component: "cluster" });
 
-async function end(code: number): Promise<never> {
-  await closeLog(log);
-  process.exit(code);
-}
+const end = lastWords(log);
 
 function crash(error: unknown): void {
-  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  void end(1);
+  void end(1, error instanceof Error ? (error.stack ?? error.message) : String(error));
 }
 process.on("uncaughtException", crash);
 process.on("unhandledRejection", crash);
@@ -34,7 +30,6 @@ try {
   else {
     // `up` waits for this file and shows its words.
     writeFileSync(paths.failure, `${error.message}\n`, { mode: 0o600 });
-    log.error(error.message);
-    await end(2);
+    await end(2, error.message);
   }
 }

@@ -17,12 +17,13 @@ import { HttpKubeClient, type KubeClient, type Node, type Pod } from "../kube/in
 import { netnsExists, nodeNetnsName, OwnedJournal } from "../node/index.js";
 import { checkHostRoutes, type LabPlan } from "../topology/index.js";
 import { askApi } from "./ask.js";
-import { listLabs, removeLab } from "./down.js";
+import { listLabs, removeLab, removeRootIfEmpty } from "./down.js";
 import { ensureHostNetns, enterHost, hostRoutes } from "./hostNetwork.js";
 import { LabPaths } from "./paths.js";
 import { readPidFile, writePidFile } from "./pidfile.js";
 import { readRecord, writeRecord } from "./record.js";
 import type { NodeState } from "./supervisor.js";
+import { takeUpLock } from "./upLock.js";
 
 export interface UpOptions {
   readonly netns?: string;
@@ -53,11 +54,26 @@ echo "the cluster process ended $n times in a row and is not started again: podw
 exit 1`;
 
 const POLL_MS = 50;
+const LAST_LINES = 5;
 
 /** Makes the lab and starts its cluster process; on an error nothing of it is left. */
 export async function startLab(plan: LabPlan, options: UpOptions = {}): Promise<LabPaths> {
-  const paths = new LabPaths(plan.name);
   checkPrivileges();
+  const release = takeUpLock(plan.name);
+  if (!release)
+    throw new UpError(
+      `lab ${plan.name} is being brought up by another podwire at this moment: wait for that`,
+    );
+  try {
+    return await makeLab(plan, options);
+  } finally {
+    release();
+    removeRootIfEmpty();
+  }
+}
+
+async function makeLab(plan: LabPlan, options: UpOptions): Promise<LabPaths> {
+  const paths = new LabPaths(plan.name);
   await clearOldLab(paths, options.onProgress);
   if (options.netns === undefined || existsSync(`/run/netns/${options.netns}`)) {
     checkHostRoutes(plan, await hostRoutes(options.netns));
@@ -183,7 +199,7 @@ export async function waitReady(
   for (const until = Date.now() + timeoutMs; Date.now() < until; ) {
     if (existsSync(paths.failure)) throw new UpError(readFileSync(paths.failure, "utf8").trim());
     if (!readPidFile(paths.supervisorPid) && !existsSync(paths.failure)) {
-      throw new UpError(`the cluster process ended; its last words are in ${paths.log}`);
+      throw new UpError(`the cluster process ended: ${lastWords(paths.log)}`);
     }
     last = await look(paths, client).catch((error: unknown) => {
       if (error instanceof UpError) throw error;
@@ -194,6 +210,16 @@ export async function waitReady(
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   return last;
+}
+
+/** The end of a log that goes with its lab. */
+function lastWords(log: string): string {
+  try {
+    const lines = readFileSync(log, "utf8").trim().split("\n");
+    return lines.slice(-LAST_LINES).join("\n") || "it said nothing";
+  } catch {
+    return "it left no log";
+  }
 }
 
 /** One look at a lab through its API. */

@@ -1,5 +1,12 @@
 /** Garbage collector: objects whose owners are all gone, and pods of nodes that are gone. */
-import type { KubeObject, OwnerReference, Pod, ResourceName } from "../kube/index.js";
+import {
+  type KubeObject,
+  ORPHAN_FINALIZER,
+  type OwnerReference,
+  type Pod,
+  type ResourceName,
+  retryOnConflict,
+} from "../kube/index.js";
 import { type Cache, type Change, keyOf, splitKey } from "./cache.js";
 import { type Caches, type Context, type Controller, newQueue } from "./context.js";
 import { found, unlessGone } from "./queue.js";
@@ -32,6 +39,7 @@ export function startGarbageCollector(context: Context): Controller {
   async function reconcile(key: string): Promise<void> {
     const [resource, objectKey] = key.split(" ") as [ResourceName, string];
     const object = cacheOf(resource).get(objectKey);
+    if (object && isOrphaning(object)) await orphan(resource, object);
     const owners = object?.metadata?.ownerReferences ?? [];
     if (!object || owners.length === 0 || object.metadata?.deletionTimestamp) return;
     const { namespace, name } = splitKey(objectKey);
@@ -40,6 +48,39 @@ export function startGarbageCollector(context: Context): Controller {
     await unlessGone(
       client.delete(resource, namespace, name, { preconditions, propagationPolicy: "Background" }),
     );
+  }
+
+  /** Takes the owner's name off all that it owns, as the API knows it now, then lets the owner go. */
+  async function orphan(resource: ResourceName, { metadata = {} }: KubeObject): Promise<void> {
+    const { uid, name = "", namespace } = metadata;
+    const others = (references: readonly OwnerReference[] = []) =>
+      references.filter((one) => one.uid !== uid);
+    for (const kind of DEPENDENTS) {
+      const { items } = await client.list<KubeObject>(kind, namespace === undefined ? {} : { namespace });
+      for (const { metadata: owned } of items)
+        if (owned?.ownerReferences?.some((one) => one.uid === uid))
+          await change(kind, owned.namespace, owned.name ?? "", (dependent) => ({
+            ...dependent,
+            ownerReferences: others(dependent.ownerReferences),
+          }));
+    }
+    await change(resource, namespace, name, (owner) => ({
+      ...owner,
+      finalizers: owner.finalizers?.filter((one) => one !== ORPHAN_FINALIZER) ?? [],
+    }));
+  }
+
+  async function change(
+    resource: ResourceName,
+    namespace: string | undefined,
+    name: string,
+    next: (metadata: NonNullable<KubeObject["metadata"]>) => KubeObject["metadata"],
+  ): Promise<void> {
+    const attempt = async () => {
+      const object = await client.get<KubeObject>(resource, namespace, name);
+      await client.update(resource, { ...object, metadata: next(object.metadata ?? {}) });
+    };
+    await unlessGone(retryOnConflict(attempt));
   }
 
   /** The cache may be behind for an owner that was made a moment ago: its word is not enough to delete. */
@@ -62,13 +103,24 @@ export function startGarbageCollector(context: Context): Controller {
     }
   }
 
-  for (const resource of new Set(Object.values(OWNERS))) cacheOf(resource).subscribe(ownerGone);
+  for (const resource of new Set(Object.values(OWNERS))) {
+    cacheOf(resource).subscribe(ownerGone);
+    cacheOf(resource).subscribe(({ now }) => {
+      if (now && isOrphaning(now)) queue.add(`${resource} ${keyOf(now)}`);
+    });
+  }
   for (const resource of DEPENDENTS) {
     cacheOf(resource).subscribe(({ now }) => {
       if (now?.metadata?.ownerReferences?.length) queue.add(`${resource} ${keyOf(now)}`);
     });
   }
   return queue;
+}
+
+function isOrphaning({ metadata }: KubeObject): boolean {
+  return (
+    metadata?.deletionTimestamp !== undefined && (metadata.finalizers?.includes(ORPHAN_FINALIZER) ?? false)
+  );
 }
 
 /**

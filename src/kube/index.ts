@@ -19,6 +19,7 @@ export { retryOnConflict } from "./client/retry.js";
 export { conflictsWith, hasHostPorts } from "./hostPorts.js";
 export { canonicalClusterIp } from "./names.js";
 export * from "./objects.js";
+export { ORPHAN_FINALIZER } from "./registry/deletion.js";
 export { apiServiceAddress } from "./registry/serviceRange.js";
 export { RESOURCES, type ResourceInfo, resourceOf } from "./resources.js";
 export {

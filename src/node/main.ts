@@ -1,6 +1,6 @@
 /** Entry of a node process: `node main.js CONFIG.json`. Ends with the codes of {@link NodeExit}. */
 import { readFileSync } from "node:fs";
-import { closeLog, createLog } from "../observe/index.js";
+import { createLog, lastWords } from "../observe/index.js";
 import { type NodeConfig, NodeExit } from "./config.js";
 import { LeaseLostError, NodeSetupError } from "./errors.js";
 import { runNode } from "./node.js";
@@ -18,11 +18,7 @@ function exitCode(error: unknown): number {
   return error instanceof NodeSetupError ? NodeExit.config : NodeExit.crash;
 }
 
-async function end(code: number, message?: string): Promise<never> {
-  if (message) log.error(message);
-  await closeLog(log);
-  process.exit(code);
-}
+const end = lastWords(log);
 
 process.on("uncaughtException", (error) => void end(NodeExit.crash, error.stack ?? error.message));
 process.on(

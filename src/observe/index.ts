@@ -8,7 +8,15 @@
  */
 export { formatConntrackEvent, formatConntrackLine, formatConntrackStats } from "./conntrackLine.js";
 export { TraceFilter, TraceFilterError, type TraceFilterSpec } from "./filter.js";
-export { closeLog, createLog, LOG_LEVELS, type Logger, type LogLevel, type LogOptions } from "./log.js";
+export {
+  closeLog,
+  createLog,
+  LOG_LEVELS,
+  type Logger,
+  type LogLevel,
+  type LogOptions,
+  lastWords,
+} from "./log.js";
 export { type BatchedLineOptions, BatchedLineStream } from "./stream.js";
 export { observationToJson } from "./traceJson.js";
 export { formatObservation, type TraceLineOptions } from "./traceLine.js";

@@ -69,6 +69,31 @@ export async function closeLog(log: Logger): Promise<void> {
   if (file !== undefined) await new Promise<void>((resolve) => file.end(() => resolve()));
 }
 
+/**
+ * What ends a process: says why in the log, closes it, and exits. A second reason, while the first one's words are still
+ * on their way, is said on the console alone: the log takes nothing any more.
+ */
+export function lastWords(
+  log: Logger,
+  exit: (code: number) => void = process.exit,
+  console: Writable = process.stderr,
+): (code: number, message?: string) => Promise<never> {
+  let ending = false;
+  return async (code, message) => {
+    if (ending) {
+      if (message) console.write(`${message}\n`);
+    } else {
+      ending = true;
+      if (message) log.error(message);
+      // What others log from now on is lost, and must not count as a crash of its own.
+      log.on("error", () => {});
+      await closeLog(log);
+      exit(code);
+    }
+    return new Promise<never>(() => {});
+  };
+}
+
 function formatEntry(entry: Record<string, unknown>, colour: boolean): string {
   const { time, level, component, message, ...details } = entry;
   const colours = pc.createColors(colour);

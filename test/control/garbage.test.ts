@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Pod } from "../../src/kube/index.js";
+import type { KubeObject, Pod } from "../../src/kube/index.js";
 import { Cluster, eventually, pod, replicationController, settle, VirtualTime } from "./cluster.js";
 
 describe("garbage", () => {
@@ -24,6 +24,45 @@ describe("garbage", () => {
     await cluster.client.create("replicationcontrollers", replicationController("web", 0));
     await cluster.startControllers();
     await eventually(async () => expect(await cluster.list("pods")).toEqual([]));
+  });
+
+  it("is not what its owner leaves behind, and a new owner takes it over", async () => {
+    const cluster = await Cluster.start();
+    await cluster.client.create("replicationcontrollers", replicationController("web", 3));
+    await eventually(async () => expect((await cluster.pods()).length).toBe(3));
+    const uids = async () => (await cluster.pods()).map((one) => one.metadata?.uid).sort();
+    const before = await uids();
+    await cluster.client.delete("replicationcontrollers", "default", "web", { propagationPolicy: "Orphan" });
+    await eventually(async () => expect(await cluster.list("replicationcontrollers")).toEqual([]));
+    await settle();
+    expect(await uids()).toEqual(before);
+    for (const { metadata } of await cluster.pods()) expect(metadata?.ownerReferences ?? []).toEqual([]);
+    const created = await cluster.client.create<KubeObject>(
+      "replicationcontrollers",
+      replicationController("web", 3),
+    );
+    await eventually(async () => {
+      for (const { metadata } of await cluster.pods())
+        expect(metadata?.ownerReferences?.[0]?.uid).toBe(created.metadata?.uid);
+    });
+    expect(await uids()).toEqual(before);
+  });
+
+  it("is not what was to be left behind while no controller worked", async () => {
+    const cluster = await Cluster.start();
+    await cluster.client.create("replicationcontrollers", replicationController("web", 2));
+    await eventually(async () => expect((await cluster.pods()).length).toBe(2));
+    await cluster.stopControllers();
+    await cluster.client.delete("replicationcontrollers", "default", "web", { propagationPolicy: "Orphan" });
+    const waiting = await cluster.list<Pod>("replicationcontrollers");
+    expect(waiting[0]?.metadata).toMatchObject({
+      finalizers: ["orphan"],
+      deletionTimestamp: expect.any(String),
+    });
+    await cluster.startControllers();
+    await eventually(async () => expect(await cluster.list("replicationcontrollers")).toEqual([]));
+    await settle();
+    expect((await cluster.pods()).length).toBe(2);
   });
 
   it("is not what has an owner of an unknown kind", async () => {

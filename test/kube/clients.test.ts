@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  type DeleteOptions,
   type Event,
   type KubeClient,
   type Namespace,
@@ -225,10 +226,8 @@ describe.each(["local", "http"] as const)("%s client", (kind) => {
     await client.delete("services", "default", name("held"));
     const waiting = await client.get<Service>("services", "default", name("held"));
     expect(waiting.metadata?.deletionTimestamp).toBeDefined();
-    expect(
-      (await refusal(client.delete("services", "default", name("held"), { propagationPolicy: "Orphan" })))
-        .code,
-    ).toBe(422);
+    const odd = { propagationPolicy: "Adopt" } as unknown as DeleteOptions;
+    expect((await refusal(client.delete("services", "default", name("held"), odd))).code).toBe(422);
     await client.update<Service>("services", {
       ...waiting,
       metadata: { ...waiting.metadata, finalizers: [] },

@@ -96,13 +96,13 @@ describe("requests are refused", () => {
       "unable to parse requirement",
     ],
     [
-      "to orphan",
+      "to adopt",
       "DELETE",
-      `${SERVICES}/x?propagationPolicy=Orphan`,
+      `${SERVICES}/x?propagationPolicy=Adopt`,
       undefined,
       {},
       422,
-      'propagationPolicy: Unsupported value: "Orphan": supported values: "Background", "Foreground"',
+      'propagationPolicy: Unsupported value: "Adopt": supported values: "Background", "Foreground", "Orphan"',
     ],
     ["to write a document", "POST", "/version", {}, {}, 405, "does not allow this method"],
   ])("%s", async (_, method, path, body, headers, code, message) => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { closeLog, createLog, type LogOptions } from "../../src/observe/index.js";
+import { closeLog, createLog, type LogOptions, lastWords } from "../../src/observe/index.js";
 
 let directory: string;
 beforeEach(() => {
@@ -99,5 +99,33 @@ describe("the log", () => {
     log.error("red");
     await closeLog(log);
     expect(readable()).toContain("\u001b[31merror\u001b[39m");
+  });
+});
+
+describe("the last words of a process", () => {
+  it("are all told when it crashes twice, and it ends once, with the first code", async () => {
+    const { log, readable, entries, console } = open();
+    const codes: number[] = [];
+    const ended = once(console, "ended");
+    const end = lastWords(
+      log,
+      (code) => {
+        codes.push(code);
+        console.emit("ended");
+      },
+      console,
+    );
+    void end(1, "first");
+    void end(2, "second");
+    log.warn("a part that does not know yet");
+    void end(3);
+    await ended;
+    log.warn("nor does this one");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(codes).toEqual([1]);
+    expect(entries().map(({ message }) => message)).toEqual(["first"]);
+    const said = readable();
+    expect(said).toContain("k8s-node-1: first\n");
+    expect(said).toContain("second\n");
   });
 });

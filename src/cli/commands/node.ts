@@ -1,10 +1,9 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { hostTapName, LabPaths, NODE_OPTIONS } from "../../cluster/index.js";
+import { hostTapName, LabPaths, NODE_OPTIONS, readPidFile, writePidFile } from "../../cluster/index.js";
 import type { ImageTable, NodeConfig } from "../../node/index.js";
 import { parseIpv4, parsePrefix } from "../../wire/index.js";
 import { CliError, Exit, wholeNumber } from "../context.js";
@@ -57,10 +56,17 @@ export function define(command: Command): void {
 function runByHand(options: NodeOptions): Promise<number> {
   const config = configOf(options);
   mkdirSync(config.dir, { recursive: true, mode: 0o700 });
-  const path = join(config.dir, "config.json");
+  const paths = new LabPaths(options.lab).node(options.name);
+  const running = readPidFile(paths.pid);
+  if (running)
+    throw new CliError(
+      `node ${options.name} of lab ${options.lab} runs on this machine already (pid ${running.pid})`,
+    );
+  const path = paths.config;
   writeFileSync(path, JSON.stringify(config, null, 2), { mode: 0o600 });
   // A process of its own, as under a lab: the same entry, the same exit codes.
   const child = spawn(process.execPath, [...NODE_OPTIONS, NODE_MAIN, path], { stdio: "inherit" });
+  if (child.pid !== undefined) writePidFile(paths.pid, child.pid);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill("SIGTERM"));
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? Exit.failed)));
 }

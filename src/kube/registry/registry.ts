@@ -276,9 +276,9 @@ export function selection(resource: ResourceName, options: ListOptions): (object
     matchesFields(fields, object);
 }
 
-const PROPAGATION_POLICIES: readonly string[] = ["Background", "Foreground"];
+/** Foreground is taken for background: the owner goes first, its dependents follow. */
+const PROPAGATION_POLICIES: readonly string[] = ["Background", "Foreground", "Orphan"];
 
-/** Dependents follow their owner in the background; to delete them all the same would be the worst of answers. */
 function checkPropagation({ propagationPolicy = "Background" }: DeleteOptions): void {
   if (PROPAGATION_POLICIES.includes(propagationPolicy)) return;
   const { message } = fieldError.notSupported("propagationPolicy", propagationPolicy, PROPAGATION_POLICIES);
