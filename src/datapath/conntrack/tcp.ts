@@ -321,9 +321,9 @@ function judgeReset(
     judged = Reset.keepState;
   }
   const hasReplied = (meta & Meta.seenReply) !== 0;
-  const answersIgnored = (hasReplied && last === Segment.syn) || (!isAssured && last === Segment.ack);
-  const isAnswer = answersIgnored && lastDirection(records, at) !== direction;
-  if (isAnswer && ack === records[at + Tcp.lastEnd]) return judged | Reset.believe;
+  const answersSyn = hasReplied && last === Segment.syn && lastDirection(records, at) !== direction;
+  const answersAck = !isAssured && last === Segment.ack;
+  if ((answersSyn || answersAck) && ack === records[at + Tcp.lastEnd]) return judged | Reset.believe;
   const answersChallenge =
     state === State.synSent && last === Segment.ack && lastDirection(records, at) === 1;
   if (answersChallenge && seq === records[at + Tcp.lastAck]) return judged | Reset.believe;
