@@ -286,7 +286,7 @@ async function compareAll(
   protocol: string,
   talks: readonly Talk[],
 ): Promise<number> {
-  const kernel = new KernelConntrack("podwire-ct", sysctls);
+  const kernel = new KernelConntrack(`podwire-ct-${process.pid}`, sysctls);
   try {
     const ours = new Ours(options);
     let invalid = 0;
