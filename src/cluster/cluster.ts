@@ -29,6 +29,7 @@ import { makeCredentials, POD_API_PORT, startPodApi } from "./podApi.js";
 import { flannelConfig, type LabRecord, nodeConfig, readRecord, storeEndpoints } from "./record.js";
 import { askNode, serveExtra } from "./routes.js";
 import { readyNodes, ServiceGateway } from "./serviceGateway.js";
+import { claimStore } from "./storeObjects.js";
 import { NodeSupervisor } from "./supervisor.js";
 
 export type ClusterLog = (level: "info" | "warn" | "error", message: string) => void;
@@ -105,6 +106,7 @@ async function writeFlannelConfig(
   const { prefix } = record.plan.network.pods;
   for (;;) {
     try {
+      await claimStore(paths, record, store);
       await createIfAbsent(store, `${prefix}/config`, Buffer.from(flannelConfig(record.plan)));
       return;
     } catch (error) {

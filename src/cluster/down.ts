@@ -17,6 +17,7 @@ import {
 import { type LabPaths, NodePaths, runRoot } from "./paths.js";
 import { endProcess, findProcesses, readPidFile } from "./pidfile.js";
 import { readRecord } from "./record.js";
+import { forgetObjects } from "./storeObjects.js";
 
 /** How long pods get between SIGTERM and SIGKILL, in milliseconds. */
 const POD_GRACE_MS = 2000;
@@ -36,15 +37,25 @@ export function listLabs(root: string = runRoot()): string[] {
     .sort();
 }
 
+export interface DownOptions {
+  /** Leaves the lab's objects in an etcd that outlives it. */
+  readonly keepStore?: boolean;
+}
+
 /** Removes one lab. Never throws for what is already gone. */
-export async function removeLab(paths: LabPaths): Promise<DownReport> {
+export async function removeLab(paths: LabPaths, options: DownOptions = {}): Promise<DownReport> {
   await endProcesses(paths);
-  const { netns } = readRecord(paths) ?? {};
+  const record = readRecord(paths);
+  const { netns } = record ?? {};
   const resources = journals(paths).flatMap((path) =>
     readOwned(path).map((resource) => inHost(resource, netns)),
   );
   await endPods(resources);
   const problems: string[] = [];
+  if (record?.store && existsSync(paths.ownsStore) && !options.keepStore) {
+    const problem = await forgetObjects(paths, record);
+    if (problem) problems.push(problem);
+  }
   const seen = new Set<string>();
   for (const resource of resources) {
     if (seen.has(JSON.stringify(resource))) continue;

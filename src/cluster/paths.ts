@@ -26,6 +26,10 @@ export class LabPaths {
   get applied(): string {
     return join(this.dir, "applied");
   }
+  /** Exists when an etcd of its own life held nothing before the lab. */
+  get ownsStore(): string {
+    return join(this.dir, "owns-store");
+  }
   get apiSocket(): string {
     return join(this.dir, "api.sock");
   }

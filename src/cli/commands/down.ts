@@ -7,19 +7,23 @@ export function define(command: Command): void {
     .argument("[lab]", "name of the lab (not needed when only one is up)")
     .option("--lab <name>", "the same as an option")
     .option("--all", "every lab on this machine")
+    .option("--keep-store", "leave the lab's objects in the etcd of `up --store`")
     .addHelpText(
       "after",
-      "\nWorks from the records on disk: also after processes were killed. Exit code 1 when something could not be removed.",
+      "\nWorks from the records on disk: also after processes were killed. Exit code 1 when something could not be removed." +
+        "\nFrom an etcd of `up --store` the lab's objects are deleted, unless there were objects before the lab.",
     )
-    .action(async (name: string | undefined, options: { lab?: string; all?: boolean }) => {
-      const labs = chosen(name ?? options.lab, options.all ?? false);
-      for (const lab of labs) {
-        const { removed, problems } = await removeLab(new LabPaths(lab));
-        for (const problem of problems) process.stderr.write(`not removed: ${problem}\n`);
-        if (problems.length > 0) process.exitCode = Exit.failed;
-        else print(`lab ${lab} is down, ${removed} devices and namespaces removed`);
-      }
-    });
+    .action(
+      async (name: string | undefined, options: { lab?: string; all?: boolean; keepStore?: boolean }) => {
+        const labs = chosen(name ?? options.lab, options.all ?? false);
+        for (const lab of labs) {
+          const { removed, problems } = await removeLab(new LabPaths(lab), options);
+          for (const problem of problems) process.stderr.write(`not removed: ${problem}\n`);
+          if (problems.length > 0) process.exitCode = Exit.failed;
+          else print(`lab ${lab} is down, ${removed} devices and namespaces removed`);
+        }
+      },
+    );
 }
 
 function chosen(name: string | undefined, all: boolean): string[] {
