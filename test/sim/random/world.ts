@@ -3,45 +3,35 @@ import { SCHEDULER_NAMES } from "../../../src/proxy/index.js";
 import { hostPort, isIpv6 } from "../address.js";
 import { ask } from "../ask.js";
 import { Cluster, sixOf } from "../cluster.js";
-import type { NodeConfig, NodeNetworks } from "../node-config.js";
 import { text } from "../packet.js";
 import type { EndpointSpec } from "../service-spec.js";
 import type { Station } from "../station.js";
 import { type Action, Hand, type Kind } from "./actions.js";
-import { type Asked, CLIENT_PORTS, Rules } from "./rules.js";
+import {
+  addressOf,
+  BLOCK,
+  BLOCK6,
+  conditions,
+  DRAINED_MS,
+  type Families,
+  FIRST_PODS,
+  MAX_PODS,
+  MUCH_BYTES,
+  NODES,
+  networks,
+  POLICIES,
+  SERVICES,
+  type ServiceName,
+  SPRAYED,
+  TARGET_PORT,
+  TIMEOUTS,
+  team,
+  UDP_PORTS,
+  type WorldOptions,
+} from "./parts.js";
+import { type Asked, Rules } from "./rules.js";
 
-const NODES = 3;
-const FIRST_PODS = 6;
-const MAX_PODS = 10;
-const TARGET_PORT = 8080;
-const SPRAYED = 40;
-const MUCH_BYTES = 6000;
-/** Below the ports of connections, above those that are served. */
-const UDP_PORTS = CLIENT_PORTS + 10_000;
-/** As short as to see every entry go at the end; the order among them is Linux'. */
-const TIMEOUTS = { tcpEstablished: 900, tcpUnacknowledged: 300 } as const;
-export const DRAINED_MS = 1_100_000;
-
-/** Which addresses clients ask; nodes and pods have both, unless it is IPv4 alone. */
-export type Families = "IPv4" | "IPv6" | "both";
-
-export interface WorldOptions {
-  /** IPv4 when missing. */
-  readonly families?: Families;
-  /** As large as to remember all when missing. */
-  readonly conntrackMax?: number;
-}
-
-const SERVICES = [
-  { name: "a", ip: "10.254.0.1", port: 80, nodePort: 30080, protocol: "TCP" },
-  { name: "b", ip: "10.254.0.2", port: 80, nodePort: 30081, protocol: "TCP" },
-  { name: "c", ip: "10.254.0.3", port: 53, nodePort: 30053, protocol: "UDP" },
-  { name: "d", ip: "10.254.0.4", port: 53, nodePort: 30054, protocol: "UDP" },
-] as const;
-const BLOCK = { cidr: "172.16.0.0/16", except: ["172.16.2.0/24"] };
-const BLOCK6 = { cidr: "fd00:10:244::/56", except: ["fd00:10:244:2::/64"] };
-const POLICIES = ["default/first", "default/second"] as const;
-type ServiceName = (typeof SERVICES)[number];
+export type { Families, WorldOptions } from "./parts.js";
 
 interface Exposed {
   /** All that are listed, usable or not. */
@@ -391,23 +381,4 @@ export class World {
     const isNear = client !== this.cluster.host && this.cluster.nodeOf(client) === this.cluster.nodeOf(pod);
     return [is6 && isNear && hand.chance(0.5) ? pod.linkLocal : addressOf(pod, is6), TARGET_PORT];
   }
-}
-
-function networks(config: NodeConfig, is6: boolean): NodeNetworks {
-  return is6 ? config.ipv6! : config;
-}
-
-function addressOf({ ip, ip6 }: Station, is6: boolean): string {
-  return is6 ? ip6 : ip;
-}
-
-function team(hand: Hand): Record<string, string> {
-  return { team: hand.pick(["red", "blue"]) };
-}
-
-/** Most are ready; some terminate and serve, or do not. */
-function conditions(die: number): { ready: boolean; serving: boolean; terminating: boolean } {
-  if (die < 0.8) return { ready: true, serving: true, terminating: false };
-  if (die < 0.92) return { ready: false, serving: true, terminating: true };
-  return { ready: false, serving: false, terminating: false };
 }
