@@ -221,6 +221,26 @@ describe("names without the record that is asked for", () => {
     expect(await lines(under("six.default"), "AAAA")).toEqual([`${under("six.default")} AAAA fd00::9`]);
     expect(await lines(under("six.default"))).toEqual([`${under("six.default")} A 10.254.0.9`]);
   });
+
+  it("an address has one reverse name and one record, however it is written in its Service or slice", async () => {
+    const six = { ...slice("wide", [{ addresses: ["FD00:0:0:1::00A"] }]), addressType: "IPv6" };
+    const typed = { clusterIP: "010.254.000.7", clusterIPs: ["010.254.000.7", "FD00:0::7"] };
+    const of = resolverOf(catalogOf({ services: [service("wide", typed)], slices: [six] }));
+    const reverse = (tail: string, prefix: string) =>
+      `${tail}${"0.".repeat(32 - 4 - tail.length / 2)}${prefix}ip6.arpa`;
+    const own = reverse("7.", "0.0.d.f.");
+    expect(await lines(own, "PTR", of)).toEqual([`${own} PTR ${under("wide.default")}`]);
+    const endpoint = "a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
+    const [line] = await lines(endpoint, "PTR", of);
+    expect(line).toBe(`${endpoint} PTR ${under("fd00-0-0-1--00a.wide.default")}`);
+    expect(await lines("7.0.254.10.in-addr.arpa", "PTR", of)).toHaveLength(1);
+    expect(await lines(under("wide.default"), "A", of)).toEqual([`${under("wide.default")} A 10.254.0.7`]);
+    expect(await lines(under("wide.default"), "AAAA", of)).toEqual([`${under("wide.default")} AAAA fd00::7`]);
+    const unknown = await ask(of, reverse("8.", "0.0.d.f."), { type: "PTR" });
+    expect(unknown.rcode).toBe("NXDOMAIN");
+    expect(unknown.authorities).toMatchObject([{ name: "ip6.arpa", type: "SOA" }]);
+    expect((await ask(of, `z.${own.slice(2)}`, { type: "PTR" })).rcode).toBe("REFUSED");
+  });
 });
 
 describe("the zone itself", () => {

@@ -1,6 +1,6 @@
 /** What the server knows of the cluster: Services and their slices by name and by address, kept by informers. */
 import type { EndpointSlice, InformerHandlers, KubeObject, Namespace, Service } from "../../../kube/index.js";
-import { isLabel } from "./names.js";
+import { canonical, isLabel } from "./names.js";
 
 const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 
@@ -12,7 +12,7 @@ export interface ClusterView {
   service(namespace: string, name: string): Service | undefined;
   /** Slices of a Service, with addresses of any type. */
   slices(namespace: string, service: string): readonly EndpointSlice[];
-  /** Services that have the address as a ClusterIP. */
+  /** Services that have the address, in canonical form, as a ClusterIP. */
   servicesAt(address: string): readonly Service[];
   /** Slices that have an endpoint with the address. */
   slicesAt(address: string): readonly EndpointSlice[];
@@ -24,10 +24,12 @@ export function ownerOf({ metadata }: EndpointSlice): { namespace: string; name:
   return name === undefined ? undefined : { namespace: metadata?.namespace ?? "", name };
 }
 
-/** The Service's own addresses; none for a headless one. */
+/** The Service's own addresses in canonical form; none for a headless one. */
 export function clusterIps({ spec }: Service): readonly string[] {
   const { clusterIP } = spec ?? {};
-  return (spec?.clusterIPs ?? (clusterIP ? [clusterIP] : [])).filter((ip) => ip !== "" && ip !== "None");
+  return (spec?.clusterIPs ?? (clusterIP ? [clusterIP] : []))
+    .filter((ip) => ip !== "" && ip !== "None")
+    .map(canonical);
 }
 
 export class Catalog implements ClusterView {
@@ -105,7 +107,7 @@ export class Catalog implements ClusterView {
     if (!owner) return;
     visit(this.#slices, `${owner.namespace}/${owner.name}`, keyOf(slice));
     for (const { addresses } of slice.endpoints ?? []) {
-      for (const address of addresses) visit(this.#sliceAddresses, address, keyOf(slice));
+      for (const address of addresses) visit(this.#sliceAddresses, canonical(address), keyOf(slice));
     }
   }
 

@@ -1,5 +1,6 @@
 /** Domain names as lists of labels. Comparison is case-insensitive (RFC 4343), so labels are kept in lower case. */
 import { isIPv4, isIPv6 } from "node:net";
+import { formatIpv6, parseIpv6 } from "../../../wire/index.js";
 
 const LABEL_MAX = 63;
 const NAME_MAX = 253;
@@ -29,11 +30,41 @@ export function under(labels: readonly string[], suffix: readonly string[]): str
     : undefined;
 }
 
-/** The address that a name under in-addr.arpa stands for (RFC 1035 section 3.5); undefined for other names. */
+const REVERSE_IPV4 = ["in-addr", "arpa"];
+const REVERSE_IPV6 = ["ip6", "arpa"];
+const NIBBLES = 32;
+
+/**
+ * The address that a name under in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596 section 2.5) stands for, in
+ * canonical form; undefined for other names.
+ */
 export function reverseAddress(labels: readonly string[]): string | undefined {
-  const parts = under(labels, ["in-addr", "arpa"]);
-  const address = parts?.reverse().join(".") ?? "";
-  return parts?.length === 4 && isIPv4(address) ? address : undefined;
+  const quad = under(labels, REVERSE_IPV4);
+  const address = quad?.reverse().join(".") ?? "";
+  if (quad?.length === 4 && isIPv4(address)) return address;
+  const nibbles = under(labels, REVERSE_IPV6) ?? [];
+  return nibbles.length === NIBBLES && nibbles.every((nibble) => /^[0-9a-f]$/.test(nibble))
+    ? formatIpv6(BigInt(`0x${nibbles.reverse().join("")}`))
+    : undefined;
+}
+
+/** The name under which an address' PTR records are. */
+export function reverseName(address: string): string {
+  const value = parseIpv6(address);
+  return value === undefined
+    ? [...address.split(".").reverse(), ...REVERSE_IPV4].join(".")
+    : [...value.toString(16).padStart(NIBBLES, "0")].reverse().concat(REVERSE_IPV6).join(".");
+}
+
+/** The zone of reverse names that an address' own is in. */
+export function reverseZone(address: string): string {
+  return (isIPv6(address) ? REVERSE_IPV6 : REVERSE_IPV4).join(".");
+}
+
+/** The one text of an address that may be written in several: IPv6, and IPv4 with zeros in front, which are decimal. */
+export function canonical(address: string): string {
+  const value = parseIpv6(address);
+  return value === undefined ? address.replace(/\b0+(?=\d)/g, "") : formatIpv6(value);
 }
 
 /** An address as one label: `10-1-2-3`. */

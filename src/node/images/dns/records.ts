@@ -7,7 +7,7 @@ import { isIP, isIPv6 } from "node:net";
 import type { Answer, SrvAnswer } from "dns-packet";
 import type { Endpoint, EndpointSlice, Service } from "../../../kube/index.js";
 import { type ClusterView, clusterIps, ownerOf } from "./catalog.js";
-import { dashed, isLabel, isName, undashed } from "./names.js";
+import { canonical, dashed, isLabel, isName, reverseName, undashed } from "./names.js";
 
 const SCHEMA_VERSION = "1.1.0";
 /** The schema changes with the program only; the specification's own example has this. */
@@ -55,9 +55,9 @@ export function recordsAt(
   return last === "dns" ? nameServer(view, zone, namespace) : undefined;
 }
 
-/** PTR records of an address: its Services, else its ready endpoints. */
+/** PTR records of an address in canonical form: its Services, else its ready endpoints. */
 export function pointersAt(view: ClusterView, zone: string, address: string): readonly Answer[] {
-  const name = `${address.split(".").reverse().join(".")}.in-addr.arpa`;
+  const name = reverseName(address);
   const services = view.servicesAt(address).map((service) => serviceName(service, zone));
   const hosts = services.length > 0 ? services : endpointNames(view, zone, address);
   return [...new Set(hosts)].map((data) => ({ type: "PTR", name, ttl: TTL_SECONDS, data }));
@@ -207,7 +207,7 @@ function endpointNames(view: ClusterView, zone: string, address: string): string
     const service = view.service(namespace, name);
     if (!service) return [];
     return readyAddresses([slice])
-      .filter((one) => one.address === address)
+      .filter((one) => canonical(one.address) === address)
       .map(({ host }) => `${host}.${serviceName(service, zone)}`);
   });
 }
@@ -218,7 +218,7 @@ function isReady({ conditions }: Endpoint): boolean {
 }
 
 function hostLabel(hostname: string | undefined, address: string): string {
-  return hostname !== undefined && isLabel(hostname) ? hostname.toLowerCase() : dashed(address);
+  return hostname !== undefined && isLabel(hostname) ? hostname.toLowerCase() : dashed(address).toLowerCase();
 }
 
 function isHeadless({ spec }: Service): boolean {

@@ -15,7 +15,7 @@ import {
   replyLimit,
   type Transport,
 } from "./message.js";
-import { labelsOf, reverseAddress, under } from "./names.js";
+import { labelsOf, reverseAddress, reverseZone, under } from "./names.js";
 import { pointersAt, recordsAt, soa } from "./records.js";
 
 export interface ResolverOptions {
@@ -87,7 +87,7 @@ class Resolver {
     if (pointers.length === 0 && upstream.available) return upstream.forward(query.bytes, transport);
     const rcode = pointers.length > 0 ? Rcode.noError : Rcode.nameError;
     const answers = ofType(pointers, query.type);
-    const authorities = answers.length > 0 ? [] : [soa(view, zone, "in-addr.arpa")];
+    const authorities = answers.length > 0 ? [] : [soa(view, zone, reverseZone(address))];
     return { rcode, authoritative: true, answers, authorities };
   }
 
