@@ -155,13 +155,14 @@ static struct port *port_of(napi_env env, struct engine *e, napi_value id) {
   return e && n >= 0 && n < PORTS_MAX ? &e->io.port[n] : NULL;
 }
 
-/* ioAdd(io, fd, kind, vnet, gro, merge): port id */
+/* ioAdd(io, fd, kind, vnet, gro, merge, uso): port id */
 static napi_value io_add_port(napi_env env, napi_callback_info info) {
   napi_value a[ARGS_MAX];
   args(env, info, a);
   struct engine *e = engine_of(env, a[0]);
   if (!e) return throw_errno(env, EBADF, "closed");
-  int id = io_add(&e->io, as_int(env, a[1]), (uint8_t)as_int(env, a[2]), as_bool(env, a[3]), as_bool(env, a[4]), as_bool(env, a[5]));
+  int id = io_add(&e->io, as_int(env, a[1]), (uint8_t)as_int(env, a[2]), as_bool(env, a[3]), as_bool(env, a[4]),
+                  as_bool(env, a[5]), as_bool(env, a[6]));
   return id < 0 ? throw_errno(env, -id, "add port") : number(env, id);
 }
 

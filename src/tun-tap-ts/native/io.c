@@ -183,7 +183,7 @@ int io_start(struct io *io, uv_loop_t *loop) {
   return uv_poll_start(&io->poll, UV_READABLE, on_ready);
 }
 
-int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge) {
+int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge, bool uso) {
   uint32_t id = 0;
   while (id < PORTS_MAX && io->port[id].state != PORT_FREE) id++;
   if (id == PORTS_MAX) return -ENOSPC;
@@ -191,6 +191,7 @@ int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge)
   if (epoll_ctl(io->epfd, EPOLL_CTL_ADD, fd, &event) < 0) return -errno;
   io->port[id] = (struct port){.fd = fd, .state = PORT_LIVE, .kind = kind, .vnet = vnet, .gro = gro, .merge = merge};
   io->port[id].gso = kind == KIND_UDP && udp_can_segment(fd);
+  io->uso |= uso;
   return (int)id;
 }
 

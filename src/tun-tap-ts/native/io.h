@@ -38,7 +38,8 @@ struct udp_rx;
 struct io {
   uv_poll_t poll;
   int epfd;
-  bool closed;
+  /* uso: the kernel's TAPs take UDP super-packets (Linux 6.2), so UDP may be merged. */
+  bool closed, uso;
   uint8_t *arena;
   uint64_t arena_bytes, rx_end, rx_at;
   int32_t *rx, *tx;
@@ -57,7 +58,8 @@ struct io {
 
 /* All return 0 (io_add: the port) or a negative errno. */
 int io_start(struct io *io, uv_loop_t *loop);
-int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge);
+/* uso: a TAP whose kernel was found to cut UDP super-packets. */
+int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge, bool uso);
 /* Sets the niceness of this thread while there is little to do; children do not inherit it. */
 int io_set_niceness(struct io *io, int niceness);
 void io_remove(struct io *io, uint32_t port);

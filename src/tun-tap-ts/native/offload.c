@@ -9,6 +9,8 @@ enum { IP_ID = 4, IP_FRAG = 6, IP_PROTO = 9, IP_CSUM = 10, IP_ADDR = 12 };
 enum { IP6_LEN = 4, IP6_NEXT = 6, IP6_HOPS = 7, IP6_ADDR = 8 };
 enum { TCP_SEQ = 4, TCP_ACKNO = 8, TCP_OFF = 12, TCP_FLAGS = 13, TCP_WINDOW = 14, TCP_CSUM = 16, TCP_URGENT = 18 };
 enum { UDP_LEN = 4, UDP_CSUM = 6 };
+/* The kernel's own limits of UDP GRO (UDP_GRO_CNT_MAX) and of what it cuts again (UDP_MAX_SEGMENTS). */
+#define DATAGRAMS_MAX 64
 
 static uint16_t get16(const uint8_t *p) {
   return (uint16_t)(p[0] << 8 | p[1]);
@@ -178,16 +180,20 @@ static uint32_t l3_bytes(const uint8_t *p) {
   return p[0] >> 4 == 6 ? 40 : 20;
 }
 
-uint32_t merge_candidate(const uint8_t *p, uint32_t n) {
-  if (n < 41) return 0;
-  if (p[0] >> 4 == 6) {
-    if (n < 61 || p[IP6_NEXT] != IPPROTO_TCP || get16(p + IP6_LEN) != n - 40) return 0;
+uint32_t merge_candidate(const uint8_t *p, uint32_t n, bool udp) {
+  if (n < 29) return 0;
+  bool v6 = p[0] >> 4 == 6;
+  uint32_t l3 = l3_bytes(p);
+  uint8_t protocol = v6 ? p[IP6_NEXT] : p[IP_PROTO];
+  if (v6) {
+    if (n < 49 || get16(p + IP6_LEN) != n - 40) return 0;
   } else {
-    if (p[0] != 0x45 || p[IP_PROTO] != IPPROTO_TCP || get16(p + 2) != n) return 0;
     /* Only DF may be set: no fragments, no reserved bit. */
-    if (get16(p + IP_FRAG) & 0xbfff) return 0;
+    if (p[0] != 0x45 || get16(p + 2) != n || get16(p + IP_FRAG) & 0xbfff) return 0;
   }
-  uint32_t l3 = l3_bytes(p), transport = (p[l3 + TCP_OFF] >> 4) * 4u;
+  if (protocol == IPPROTO_UDP) return udp && get16(p + l3 + UDP_LEN) == n - l3 && get16(p + l3 + UDP_CSUM) ? l3 + 8 : 0;
+  if (protocol != IPPROTO_TCP || n < l3 + 21) return 0;
+  uint32_t transport = (p[l3 + TCP_OFF] >> 4) * 4u;
   if (transport < 20 || l3 + transport >= n || (p[l3 + TCP_FLAGS] & (uint8_t)~TCP_PSH) != TCP_ACK) return 0;
   return l3 + transport;
 }
@@ -196,22 +202,29 @@ static bool ip_checksum_holds(const uint8_t *p) {
   return p[0] >> 4 == 6 || fold(csum_add(p, 20, 0)) == 0xffff;
 }
 
-static bool checksums_hold(const uint8_t *p, uint32_t n) {
-  uint32_t l3 = l3_bytes(p);
-  return ip_checksum_holds(p) && fold(csum_add(p + l3, n - l3, pseudo(p, l3 == 40, IPPROTO_TCP, n - l3))) == 0xffff;
+static uint8_t protocol_of(const struct merge *m) {
+  return m->udp ? IPPROTO_UDP : IPPROTO_TCP;
+}
+
+static bool head_is_sound(const struct merge *m) {
+  uint32_t n = m->length - m->l3;
+  uint64_t sum = pseudo(m->head, m->l3 == 40, protocol_of(m), n);
+  return ip_checksum_holds(m->head) && fold(csum_add(m->head + m->l3, n, sum)) == 0xffff;
 }
 
 void merge_begin(struct merge *m, uint8_t *head, uint32_t length, uint32_t header) {
   *m = (struct merge){0};
   uint32_t l3 = l3_bytes(head);
+  bool udp = header == l3 + 8;
   /* PSH ends a super-packet, so it cannot begin one. */
-  if (head[l3 + TCP_FLAGS] & TCP_PSH) return;
+  if (!udp && head[l3 + TCP_FLAGS] & TCP_PSH) return;
   m->head = head;
+  m->udp = udp;
   m->length = length;
   m->header = header;
   m->l3 = l3;
   m->mss = length - header;
-  m->seq = get32(head + l3 + TCP_SEQ) + m->mss;
+  m->seq = udp ? 0 : get32(head + l3 + TCP_SEQ) + m->mss;
   m->id = get16(head + IP_ID);
   m->segments = 1;
 }
@@ -233,30 +246,31 @@ static bool same_ip(const struct merge *m, const uint8_t *p) {
   return h[0] == p[0] && h[1] == p[1] && memcmp(h + IP_FRAG, p + IP_FRAG, 4) == 0 && memcmp(h + IP_ADDR, p + IP_ADDR, 12) == 0;
 }
 
-static bool same_flow(const struct merge *m, const uint8_t *p, uint32_t header) {
+static bool continues(const struct merge *m, const uint8_t *p, uint32_t header) {
   const uint8_t *t = p + m->l3, *u = m->head + m->l3;
-  return header == m->header && same_ip(m, p) && memcmp(u + TCP_ACKNO, t + TCP_ACKNO, 5) == 0 &&
+  if (header != m->header || !same_ip(m, p) || !id_follows(m, p)) return false;
+  if (m->udp) return m->segments < DATAGRAMS_MAX;
+  return get32(t + TCP_SEQ) == m->seq && memcmp(u + TCP_ACKNO, t + TCP_ACKNO, 5) == 0 &&
          memcmp(u + TCP_WINDOW, t + TCP_WINDOW, 2) == 0 && memcmp(u + TCP_URGENT, t + TCP_URGENT, header - m->l3 - 18) == 0;
 }
 
 bool merge_append(struct merge *m, const uint8_t *p, uint32_t n, uint32_t header) {
   uint32_t payload = n - header;
-  if (!m->head || m->push || payload > m->mss || m->length + payload > 65535) return false;
-  if (!same_flow(m, p, header) || get32(p + m->l3 + TCP_SEQ) != m->seq || !id_follows(m, p)) return false;
-  if (!m->checked && !checksums_hold(m->head, m->length)) return false;
+  if (!m->head || m->closed || payload > m->mss || m->length + payload > 65535 || !continues(m, p, header)) return false;
+  if (!m->checked && !head_is_sound(m)) return false;
   m->checked = true;
   /* Copied before it is known to be sound: what lies behind the head belongs to nobody yet. */
-  uint64_t sum = csum_add(p + m->l3, header - m->l3, pseudo(p, m->l3 == 40, IPPROTO_TCP, n - m->l3));
+  uint64_t sum = csum_add(p + m->l3, header - m->l3, pseudo(p, m->l3 == 40, protocol_of(m), n - m->l3));
   sum = csum_copy(m->head + m->length, p + header, payload, sum);
   if (fold(sum) != 0xffff || !ip_checksum_holds(p)) return false;
   if (m->segments == 1) m->fixed_id = get16(p + IP_ID) == m->id;
   m->length += payload;
   m->seq += payload;
   m->segments++;
-  bool push = p[m->l3 + TCP_FLAGS] & TCP_PSH;
+  bool push = !m->udp && p[m->l3 + TCP_FLAGS] & TCP_PSH;
   if (push) m->head[m->l3 + TCP_FLAGS] |= TCP_PSH;
   /* A short segment or PSH is the last one of a super-packet. */
-  m->push = push || payload < m->mss;
+  m->closed = push || payload < m->mss;
   return true;
 }
 
@@ -270,7 +284,10 @@ void merge_finish(struct merge *m) {
     put16(p + IP6_LEN, transport);
   else
     ip_header(p, 20, m->length);
-  store(p + m->l3 + TCP_CSUM, fold(pseudo(p, v6, IPPROTO_TCP, transport)));
-  struct vnet_hdr h = {VNET_NEEDS_CSUM, v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4, (uint16_t)m->header, (uint16_t)m->mss, (uint16_t)m->l3, TCP_CSUM};
+  if (m->udp) put16(p + m->l3 + UDP_LEN, transport);
+  uint32_t at = m->udp ? UDP_CSUM : TCP_CSUM;
+  store(p + m->l3 + at, fold(pseudo(p, v6, protocol_of(m), transport)));
+  uint8_t type = m->udp ? VNET_GSO_UDP_L4 : v6 ? VNET_GSO_TCPV6 : VNET_GSO_TCPV4;
+  struct vnet_hdr h = {VNET_NEEDS_CSUM, type, (uint16_t)m->header, (uint16_t)m->mss, (uint16_t)m->l3, (uint16_t)at};
   memcpy(p - VNET_BYTES, &h, sizeof h);
 }

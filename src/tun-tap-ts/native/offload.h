@@ -40,19 +40,19 @@ bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3
 /* Writes the next segment with all checksums; returns its length, 0 at the end. `segment` has room for header + mss. */
 uint32_t gso_next(struct gso *g, uint8_t *segment);
 
-/* A TCP super-packet that grows in place: `head` is the last frame in the arena. */
+/* A super-packet that grows in place: `head` is the last frame in the arena. */
 struct merge {
   uint8_t *head; /* NULL: nothing to append to */
   uint32_t length, l3, header, mss, seq;
   uint32_t peer;
   uint16_t peer_port, segments, id;
-  bool checked, fixed_id, push;
+  bool udp, checked, fixed_id, closed;
 };
 
-/* Bytes of IP and TCP header when the packet is a TCP segment that may be merged (kernel GRO rules), else 0. */
-uint32_t merge_candidate(const uint8_t *packet, uint32_t length);
+/* Bytes of IP and transport header when the packet may be merged (kernel GRO rules): TCP segment or, if asked for, UDP datagram; else 0. */
+uint32_t merge_candidate(const uint8_t *packet, uint32_t length, bool udp);
 void merge_begin(struct merge *m, uint8_t *head, uint32_t length, uint32_t header);
-/* Appends the payload behind the head when the segment continues it and both checksums hold. */
+/* Appends the payload behind the head when the segment or datagram continues it and both checksums hold. */
 bool merge_append(struct merge *m, const uint8_t *packet, uint32_t length, uint32_t header);
 /* Writes the super-packet's lengths, checksums and virtio_net_hdr; forgets the head. */
 void merge_finish(struct merge *m);

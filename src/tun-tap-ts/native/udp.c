@@ -112,7 +112,7 @@ static void place(struct io *io, uint32_t id, struct merge *m, const uint8_t *p,
   struct port *port = &io->port[id];
   uint32_t peer = ntohl(from->sin_addr.s_addr);
   uint16_t peer_port = ntohs(from->sin_port);
-  uint32_t header = port->merge ? merge_candidate(p, n) : 0;
+  uint32_t header = port->merge ? merge_candidate(p, n, io->uso) : 0;
   if (header && m->head && m->peer == peer && m->peer_port == peer_port && merge_append(m, p, n, header)) {
     io_grow(io, m->length);
     return;

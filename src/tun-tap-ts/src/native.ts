@@ -40,7 +40,15 @@ export interface Native {
     onBatch: (frameCount: number) => number,
     onPortError: (port: number, errno: number) => void,
   ): EngineHandle;
-  ioAdd(io: EngineHandle, fd: number, kind: number, vnet: boolean, gro: boolean, merge: boolean): number;
+  ioAdd(
+    io: EngineHandle,
+    fd: number,
+    kind: number,
+    vnet: boolean,
+    gro: boolean,
+    merge: boolean,
+    uso: boolean,
+  ): number;
   ioRemove(io: EngineHandle, port: number): void;
   ioRelease(io: EngineHandle, port: number): void;
   ioFlush(io: EngineHandle, frameCount: number): void;

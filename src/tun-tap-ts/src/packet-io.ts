@@ -2,7 +2,7 @@
 import { getSystemErrorName } from "node:util";
 import { explain, TunTapError } from "./errors.js";
 import { type EngineHandle, native } from "./native.js";
-import type { TapDevice } from "./tap.js";
+import { Offload, type TapDevice } from "./tap.js";
 import type { UdpSocket } from "./udp.js";
 
 /** Ints per frame in {@link PacketIo.rx} and {@link PacketIo.tx}. */
@@ -46,6 +46,14 @@ export interface PacketIoOptions {
    * it (CAP_SYS_NICE) it stays as it is. Default 0.
    */
   readonly niceness?: number;
+}
+
+interface PortAbilities {
+  readonly vnet?: boolean;
+  readonly gro?: boolean;
+  readonly merge?: boolean;
+  /** Its kernel cuts UDP super-packets. */
+  readonly uso?: boolean;
 }
 
 /** Counters of one port. A super-packet counts as one frame. */
@@ -126,12 +134,13 @@ export class PacketIo {
 
   /** Adds a device; returns its port id, a small integer. Throws {@link TunTapError} when it is closed or added twice. */
   addTap(tap: TapDevice): number {
-    return this.#add(tap, tap.mode === "tun" ? KIND_TUN : KIND_TAP, tap.vnetHdr, false, false);
+    const kind = tap.mode === "tun" ? KIND_TUN : KIND_TAP;
+    return this.#add(tap, kind, { vnet: tap.vnetHdr, uso: (tap.offloads & Offload.uso4) !== 0 });
   }
 
   /** Adds a socket; returns its port id. Throws {@link TunTapError} when it is closed or added twice. */
   addUdp(udp: UdpSocket): number {
-    return this.#add(udp, KIND_UDP, false, udp.gro, udp.merge);
+    return this.#add(udp, KIND_UDP, udp);
   }
 
   /**
@@ -208,12 +217,13 @@ export class PacketIo {
     }
   }
 
-  #add(source: TapDevice | UdpSocket, kind: number, vnet: boolean, gro: boolean, merge: boolean): number {
+  #add(source: TapDevice | UdpSocket, kind: number, can: PortAbilities): number {
+    const { vnet = false, gro = false, merge = false, uso = false } = can;
     const what =
       source instanceof Object && "name" in source ? source.name : `UDP ${source.address}:${source.port}`;
     if (source.fd < 0) throw new TunTapError("EBADF", `cannot add ${what}: it is closed`);
     try {
-      const port = native().ioAdd(this.#engine, source.fd, kind, vnet, gro, merge);
+      const port = native().ioAdd(this.#engine, source.fd, kind, vnet, gro, merge, uso);
       this.#forget.set(
         port,
         source.beforeClose(() => this.removePort(port)),

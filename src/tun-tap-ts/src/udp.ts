@@ -13,8 +13,9 @@ export interface UdpOptions {
   /** Let the kernel hand over runs of datagrams in one piece (UDP_GRO). They are delivered one by one. Default false. */
   readonly gro?: boolean;
   /**
-   * Merge consecutive TCP segments of one flow, carried as bare IPv4 packets, into super-packets with a
-   * `virtio_net_hdr` (the kernel's GRO rules, checksums verified). Default false.
+   * Merge consecutive TCP segments of one flow, carried as bare IP packets, into super-packets with a
+   * `virtio_net_hdr` (the kernel's GRO rules, checksums verified), and UDP datagrams too once there is a TAP
+   * that takes them (Linux 6.2). Default false.
    */
   readonly merge?: boolean;
   readonly sndbufBytes?: number;

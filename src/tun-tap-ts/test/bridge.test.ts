@@ -1,10 +1,33 @@
 /** Two namespaces joined by JavaScript that hands each frame to the other side. */
+import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
-import { Field, FRAME_STRIDE, openUdp, PacketIo, type TapDevice } from "../src/index.js";
+import { Field, FRAME_STRIDE, PacketIo, type TapDevice } from "../src/index.js";
 import { expectedHash, finish, ip, Lab, spawnIn, transfer } from "./lab.js";
+import { tunnel } from "./tunnel.js";
 
 const lab = new Lab();
 afterEach(() => lab.cleanUp());
+
+/** Datagrams of the sizes in its third argument, filled with a byte of their own each, in bursts that a socket's buffer holds. */
+const DATAGRAM_SENDER = `
+const [address, port, sizes] = process.argv.slice(1);
+const socket = require("node:dgram").createSocket("udp4");
+const all = sizes.split(",").map((size, i) => Buffer.alloc(Number(size), (i * 7) & 0xff));
+(function burst() {
+  const some = all.splice(0, 50);
+  if (some.length === 0) return socket.send("", Number(port), address, () => socket.close());
+  for (const bytes of some) socket.send(bytes, Number(port), address);
+  setTimeout(burst, 10);
+})();`;
+/** Prints length and filling of each datagram until an empty one comes. */
+const DATAGRAM_RECEIVER = `
+const [address, port] = process.argv.slice(1);
+const socket = require("node:dgram").createSocket("udp4");
+socket.on("message", (bytes) => {
+  if (bytes.length === 0) return socket.close();
+  console.log(bytes.length, bytes.every((byte) => byte === bytes[0]) ? bytes[0] : "mixed");
+});
+socket.bind(Number(port), address, () => console.log("ready"));`;
 
 /** Joins two devices; returns how large the largest frame was. */
 function bridge(a: TapDevice, b: TapDevice): { largest: number } {
@@ -58,45 +81,21 @@ it("segments IPv6 for a plain TAP", async () => {
 });
 
 it("cuts and joins TCP over a UDP tunnel between two PacketIo", async () => {
-  const ends = [1, 2].map((n) => {
-    const { tap, ns } = lab.host(`10.77.0.${n}/24`, { mode: "tun", vnetHdr: true });
-    ip("-n", ns, "link", "set", "eth0", "mtu", "1472");
-    const address = `127.0.77.${n}`;
-    const udp = openUdp({
-      address,
-      port: 0,
-      gro: true,
-      merge: true,
-      rcvbufBytes: 1 << 23,
-      sndbufBytes: 1 << 22,
-    });
-    lab.later(() => udp.close());
-    return { tap, ns, udp, address: 0x7f004d00 + n };
-  });
-  const stats = ends.map((end, index) => {
-    const peer = ends[1 - index]!;
-    const io: PacketIo = new PacketIo({
-      onBatch(count) {
-        const { rx, tx } = io;
-        for (let e = 0; e < count * FRAME_STRIDE; e += FRAME_STRIDE) {
-          tx[e + Field.port] = 1 - rx[e + Field.port]!;
-          tx[e + Field.offset] = rx[e + Field.offset]!;
-          tx[e + Field.length] = rx[e + Field.length]!;
-          tx[e + Field.peerAddress] = peer.address;
-          tx[e + Field.peerPort] = peer.udp.port;
-        }
-        return count;
-      },
-      onPortError: (_, error) => {
-        throw error;
-      },
-    });
-    lab.later(() => io.close());
-    io.addTap(end.tap);
-    io.addUdp(end.udp);
-    return () => io.ioStats(1)!;
-  });
-  expect(await transfer(ends[0]!.ns, ends[1]!.ns, "10.77.0.2", 48)).toBe(expectedHash(48));
-  expect(stats[0]!().txSegments).toBeGreaterThan(stats[0]!().txFrames);
-  expect(stats[1]!().rxMerged).toBeGreaterThan(stats[1]!().rxFrames);
+  const [a, b] = tunnel(lab);
+  expect(await transfer(a.ns, b.ns, b.address, 48)).toBe(expectedHash(48));
+  expect(a.udpStats().txSegments).toBeGreaterThan(a.udpStats().txFrames);
+  expect(b.udpStats().rxMerged).toBeGreaterThan(b.udpStats().rxFrames);
+});
+
+it("joins UDP on the way to a TAP, and its receiver gets each datagram for itself", async () => {
+  const [a, b] = tunnel(lab);
+  const to = spawnIn(b.ns, process.execPath, "-e", DATAGRAM_RECEIVER, b.address, "9000");
+  await once(to.stdout!, "data");
+  const received = finish(to);
+  const sizes = [...Array(400).fill(64), ...Array(200).fill(1444), 10, 20, 20, ...Array(130).fill(1)];
+  const from = spawnIn(a.ns, process.execPath, "-e", DATAGRAM_SENDER, b.address, "9000", sizes.join(","));
+  expect((await finish(from)).code).toBe(0);
+  const lines = (await received).out.trim().split("\n");
+  expect(lines).toEqual(sizes.map((size, i) => `${size} ${(i * 7) & 0xff}`));
+  expect(b.udpStats().rxMerged).toBeGreaterThan(sizes.length / 2);
 });
