@@ -78,11 +78,9 @@ export class DualStackProxier implements ServiceResolver, NodeProxier {
     return this.isIpv6(query.dst | 0) ? this.ipv6.resolve(query, out) : this.ipv4.resolve(query, out);
   }
 
-  /** Of a Service with both families the IPv4 endpoints count, over whichever the check is made: a ready pod is one in both. */
+  /** Of a Service with both families there are two, of one port: each family's addresses answer for its own endpoints. */
   healthChecks(): HealthCheck[] {
-    const ipv4 = this.ipv4.healthChecks();
-    const only6 = this.ipv6.healthChecks().filter(({ port }) => !ipv4.some((check) => check.port === port));
-    return [...ipv4, ...only6];
+    return [...this.ipv4.healthChecks(), ...this.ipv6.healthChecks()];
   }
 
   /** Of both families; a Service with two cluster IPs is there twice. */

@@ -164,7 +164,7 @@ export class Proxier implements ServiceResolver {
    * on those ports says 200 while `localReady` is not 0 and the proxy keeps up (`SyncHealth`), else 503.
    */
   healthChecks(): HealthCheck[] {
-    return healthChecks(this.#rules.rules.values());
+    return healthChecks(this.#rules.rules.values(), this.#family.addressType);
   }
 
   /** All service ports with their endpoints, in order of name. */

@@ -118,6 +118,23 @@ describe("one proxy per family (NewDualStackProxier)", () => {
     expect(ask(node, "fd00:96::a", POD6)).toBe("[fd00:244:0:2::2]:8080");
   });
 
+  it("counts ready endpoints of this node for each family, under the one health check node port", () => {
+    const local = { type: "LoadBalancer", externalTrafficPolicy: "Local", healthCheckNodePort: 32_000 };
+    const node = synced(
+      dual(),
+      [both("web", local), service("only4", { ...local, healthCheckNodePort: 32_001 })],
+      [
+        slice("web", [endpoint("172.16.1.2"), endpoint("172.16.1.3")]),
+        slice6("web", ["fd00:244:0:1::2"], "node-1"),
+      ],
+    );
+    expect(node.proxier.healthChecks()).toEqual([
+      { port: 32_001, family: "IPv4", service: "default/only4", localReady: 0 },
+      { port: 32_000, family: "IPv4", service: "default/web", localReady: 2 },
+      { port: 32_000, family: "IPv6", service: "default/web", localReady: 1 },
+    ]);
+  });
+
   it("masquerades IPv6 as it does IPv4: not from pods, but from elsewhere", () => {
     const node = synced(dual(), [both("web")], web);
     expect(ask(node, "fd00:96::a", "2001:db8::1")).toBe("![fd00:244:0:2::2]:8080");

@@ -26,12 +26,14 @@ describe("health check node ports (healthcheck/service_health.go)", () => {
       endpoint("172.16.2.2", {}, "node-2"),
     ];
     const from = synced([WEB], [slice("web", endpoints, PORTS)]);
-    expect(from.healthChecks()).toEqual([{ port: 32000, service: "default/web", localReady: 2 }]);
+    expect(from.healthChecks()).toEqual([
+      { port: 32000, family: "IPv4", service: "default/web", localReady: 2 },
+    ]);
   });
 
   it("are there also when the Service has no endpoints, none here", () => {
     expect(synced([WEB], []).healthChecks()).toEqual([
-      { port: 32000, service: "default/web", localReady: 0 },
+      { port: 32000, family: "IPv4", service: "default/web", localReady: 0 },
     ]);
   });
 
@@ -56,7 +58,9 @@ describe("health check node ports (healthcheck/service_health.go)", () => {
     from.onServiceUpsert(balanced("web", { ...LOCAL, healthCheckNodePort: 32005 }, []));
     from.onServiceDelete(other);
     from.sync(1);
-    expect(from.healthChecks()).toEqual([{ port: 32005, service: "default/web", localReady: 0 }]);
+    expect(from.healthChecks()).toEqual([
+      { port: 32005, family: "IPv4", service: "default/web", localReady: 0 },
+    ]);
   });
 });
 

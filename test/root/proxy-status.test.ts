@@ -36,7 +36,7 @@ beforeAll(async () => {
   const netns = { path: `/run/netns/${name}`, hasIpv6: false };
   status = new StatusServers(netns, health, metrics, log);
   checks = new ServiceHealthServers(netns, () => health.isHealthy(Date.now()), log);
-  checks.sync([{ port: HEALTH_CHECK_PORT, service: "default/web", localReady: 2 }]);
+  checks.sync([{ port: HEALTH_CHECK_PORT, family: "IPv4", service: "default/web", localReady: 2 }]);
 });
 afterAll(async () => {
   status.close();
@@ -67,7 +67,7 @@ describe("a proxy that does not keep up", () => {
   });
 
   it("has a check of a Service without ready endpoints here fail anyway", async () => {
-    checks.sync([{ port: HEALTH_CHECK_PORT, service: "default/web", localReady: 0 }]);
+    checks.sync([{ port: HEALTH_CHECK_PORT, family: "IPv4", service: "default/web", localReady: 0 }]);
     expect(await codes()).toEqual(["200", "200", "503"]);
   });
 });

@@ -1,7 +1,7 @@
 /** Services over IPv6 from outside the cluster: external addresses, load balancers, and the ports that kube-proxy itself answers. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Service } from "../../src/kube/index.js";
-import { NODES, ServiceLab } from "./service-lab.js";
+import type { EndpointSlice, Service } from "../../src/kube/index.js";
+import { NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
 
 const lab = new ServiceLab("six");
 const NETWORKS =
@@ -26,6 +26,15 @@ afterAll(() => lab.down());
 /** Our routes to an address; the TAP of the node that it leads to. */
 async function route(address: string): Promise<string> {
   return (await lab.run("host", "ip", "-6", "route", "show", address, "proto", "177")).stdout.trim();
+}
+
+/** What a node says to a load balancer's check of a Service. */
+async function health(ip: string, port = 0): Promise<{ code: number; localEndpoints?: number }> {
+  const host = ip.includes(":") ? `[${ip}]` : ip;
+  const target = `http://${host}:${port}/healthz`;
+  const { stdout } = await lab.run("host", "curl", "-sS", "-m", "3", "-w", " %{http_code}", target);
+  const [, body, code] = /^([\s\S]*) (\d+)$/.exec(stdout) ?? [];
+  return { code: Number(code), ...(body && JSON.parse(body)) };
 }
 
 describe("external addresses of IPv6", () => {
@@ -64,15 +73,39 @@ describe("external addresses of IPv6", () => {
     expect(await lab.ask("host", url(BALANCED, 80, "clientip"))).toEqual([
       expect.stringMatching(/^\[?fd00:10::1\]?:\d+$/),
     ]);
-    const health = async (index: 0 | 1) => {
-      const target = url(NODE_IPS6[index], made?.healthCheckNodePort, "healthz");
-      const { stdout } = await lab.run("host", "curl", "-sS", "-m", "3", "-w", " %{http_code}", target);
-      return stdout;
-    };
-    await lab.until("node-2 is healthy", async () => (await health(1)).endsWith(" 200"));
-    expect(JSON.parse((await health(1)).slice(0, -4))).toMatchObject({ localEndpoints: 1 });
-    expect(await health(0)).toMatch(/ 503$/);
+    const port = made?.healthCheckNodePort;
+    await lab.until("node-2 is healthy", async () => (await health(NODE_IPS6[1], port)).code === 200);
+    expect(await health(NODE_IPS6[1], port)).toMatchObject({ localEndpoints: 1 });
+    expect(await health(NODE_IPS6[0], port)).toMatchObject({ code: 503, localEndpoints: 0 });
+    // The IPv4 addresses have no server for a Service without IPv4.
+    expect(await lab.ask("host", `http://${NODE_IPS[1]}:${port}/`)).toEqual(["refused"]);
     await lab.remove("services", "lb");
+  });
+
+  it("are checked per family: each of the node's addresses counts the endpoints of its own", async () => {
+    const spec = { type: "LoadBalancer", externalTrafficPolicy: "Local", ipFamilyPolicy: "RequireDualStack" };
+    const { spec: made } = await lab.service("both", { ...spec, ports: HTTP });
+    const port = made?.healthCheckNodePort;
+    const [pod] = await lab.ready("web-2");
+    const [ip4 = "", ip6 = ""] = pod?.status?.podIPs?.map(({ ip }) => ip ?? "") ?? [];
+    const addSlice = (addressType: string, ip: string) =>
+      lab.client.create<EndpointSlice>("endpointslices", {
+        metadata: {
+          name: `both-${addressType.toLowerCase()}`,
+          namespace: "default",
+          labels: { "kubernetes.io/service-name": "both" },
+        },
+        addressType,
+        endpoints: [{ addresses: [ip], nodeName: NODES[1], conditions: { ready: true } }],
+        ports: [{ name: "http", port: 8080, protocol: "TCP" }],
+      });
+    await addSlice("IPv6", ip6);
+    await lab.until("IPv6 is healthy", async () => (await health(NODE_IPS6[1], port)).code === 200);
+    expect(await health(NODE_IPS6[1], port)).toMatchObject({ localEndpoints: 1 });
+    expect(await health(NODE_IPS[1], port)).toMatchObject({ code: 503, localEndpoints: 0 });
+    await addSlice("IPv4", ip4);
+    await lab.until("IPv4 is healthy", async () => (await health(NODE_IPS[1], port)).code === 200);
+    await lab.remove("services", "both");
   });
 });
 

@@ -15,11 +15,18 @@ export interface NodeNetns {
 
 /**
  * Listens on all addresses of the node's namespace: as kube-proxy does with a bind address of `0.0.0.0` or, for both
- * families, of `::`.
+ * families, of `::`. With a `family`, on the addresses of that one, and the port is free for a listener of the other.
  * @throws TunTapError the port is taken, or the namespace is gone
  */
-export function listenInNetns(netns: NodeNetns, port: number, answer: RequestListener): Server {
-  const fd = openTcp({ netns: netns.path, bind: { address: netns.hasIpv6 ? "::" : "0.0.0.0", port } });
+export function listenInNetns(
+  netns: NodeNetns,
+  port: number,
+  answer: RequestListener,
+  family?: "IPv4" | "IPv6",
+): Server {
+  const isIpv6 = family ? family === "IPv6" : netns.hasIpv6;
+  const bind = { address: isIpv6 ? "::" : "0.0.0.0", port, ipv6Only: family !== undefined };
+  const fd = openTcp({ netns: netns.path, bind });
   const server = createServer({ requestTimeout: IDLE_MS, headersTimeout: IDLE_MS }, answer);
   server.listen({ fd });
   return server;

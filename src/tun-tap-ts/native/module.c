@@ -29,14 +29,14 @@ static napi_value open_tap(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* openTcp(netns, address, port): fd */
+/* openTcp(netns, address, port, ipv6Only): fd */
 static napi_value open_tcp(napi_env env, napi_callback_info info) {
   napi_value a[ARGS_MAX];
   char netns[4096], address[64];
   args(env, info, a);
   if (!as_text(env, a[0], netns, sizeof netns)) return throw_errno(env, EINVAL, "open netns");
   if (!as_text(env, a[1], address, sizeof address)) return throw_errno(env, EINVAL, "address");
-  struct tcp_request r = {.address = address, .port = (uint16_t)as_int(env, a[2]), .fd = -1};
+  struct tcp_request r = {.address = address, .port = (uint16_t)as_int(env, a[2]), .ipv6_only = as_bool(env, a[3]), .fd = -1};
   struct failure f = tcp_open(netns, &r);
   return f.err ? throw_errno(env, f.err, f.step) : number(env, r.fd);
 }

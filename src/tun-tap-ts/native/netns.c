@@ -54,6 +54,7 @@ static struct failure open_tcp(void *arg) {
   const struct sockaddr *address = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
   /* As libuv binds: connections that are still in TIME_WAIT do not keep the port. */
   if (*r->address && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+                      (is_v6 && r->ipv6_only && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) < 0) ||
                       bind(fd, address, is_v6 ? sizeof v6 : sizeof v4) < 0)) {
     struct failure f = fail("bind");
     close(fd);

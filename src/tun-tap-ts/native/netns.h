@@ -17,6 +17,7 @@ struct failure netns_run(const char *path, struct failure (*work)(void *), void 
 struct tcp_request {
   const char *address; /* to bind to, IPv4 or IPv6; empty: an IPv4 socket that is not bound */
   uint16_t port;
+  bool ipv6_only; /* IPv6 without IPv4-mapped: another socket may have the port over IPv4 */
   int fd; /* out: non-blocking */
 };
 

@@ -20,7 +20,7 @@ export interface Native {
   ): { readonly fd: number; readonly name: string; readonly granted: number };
   setPersist(fd: number, persist: boolean): void;
   moveToNetns(name: string, netns: string): void;
-  openTcp(netns: string, address: string, port: number): number;
+  openTcp(netns: string, address: string, port: number, ipv6Only: boolean): number;
   openUdp(
     address: string,
     port: number,

@@ -6,8 +6,11 @@ import { native } from "./native.js";
 export interface TcpOptions {
   /** Path of the namespace, such as `/run/netns/web`. */
   readonly netns: string;
-  /** Local IPv4 or IPv6 address and port, which a socket needs to listen. Left out: an IPv4 socket that is not bound. */
-  readonly bind?: { readonly address: string; readonly port: number };
+  /**
+   * Local IPv4 or IPv6 address and port, which a socket needs to listen. Left out: an IPv4 socket that is not bound. A
+   * socket on `::` takes IPv4 connections too, unless it is `ipv6Only` (IPV6_V6ONLY of ipv6(7)).
+   */
+  readonly bind?: { readonly address: string; readonly port: number; readonly ipv6Only?: boolean };
 }
 
 /**
@@ -18,7 +21,7 @@ export interface TcpOptions {
  */
 export function openTcp({ netns, bind }: TcpOptions): number {
   try {
-    return native().openTcp(netns, bind?.address ?? "", bind?.port ?? 0);
+    return native().openTcp(netns, bind?.address ?? "", bind?.port ?? 0, bind?.ipv6Only ?? false);
   } catch (error) {
     const what = bind ? `bind TCP ${bind.address}:${bind.port}` : "open a TCP socket";
     throw explain(error, { what, netns });
