@@ -53,6 +53,21 @@ describe("a JSON patch", () => {
     expect(document).toEqual(before);
   });
 
+  it("cannot grow without bound by copies of copies, nor have operations without number", () => {
+    const twice = [
+      { op: "copy", from: "", path: "/x" },
+      { op: "copy", from: "/x", path: "/y" },
+    ];
+    const many = (times: number) => Array.from({ length: times }, () => twice).flat();
+    expect(JSON.stringify(jsonPatch(document, many(10))).length).toBeGreaterThan(10_000);
+    expect(() => jsonPatch(document, many(40))).toThrow("may copy 3145728 characters in all");
+    const same = { op: "test", path: "/d", value: "e" };
+    expect(jsonPatch(document, Array(10_000).fill(same))).toEqual(document);
+    expect(() => jsonPatch(document, Array(10_001).fill(same))).toThrow(
+      "The allowed maximum operations in a JSON patch is 10000, got 10001",
+    );
+  });
+
   it.each<[unknown, string]>([
     [{}, "must be a list of operations"],
     [[1], "must be an object"],

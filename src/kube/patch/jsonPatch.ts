@@ -2,6 +2,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { badRequest, failure } from "../status.js";
 
+/** kube-apiserver's (apiserver pkg/endpoints/handlers/patch.go). */
+const MAX_OPERATIONS = 10_000;
+/** Of what is copied, in JSON: each copy may be of the one before, twice as large. As large as a body may be. */
+const MAX_COPIED = 3 * 1024 * 1024;
+
 interface Step {
   readonly op: unknown;
   readonly path: unknown;
@@ -11,11 +16,26 @@ interface Step {
 
 /**
  * The document with all operations done; the document itself stays as it is.
- * @throws StatusError (400) for a malformed patch, (422) when an operation does not fit the document or a test fails
+ * @throws StatusError (400) for a malformed patch, (413) for one of too many operations or copies, (422) when an operation
+ * does not fit the document or a test fails
  */
 export function jsonPatch(document: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw badRequest("a JSON patch must be a list of operations");
-  return patch.reduce((present: unknown, step: unknown) => applyStep(present, asStep(step)), document);
+  if (patch.length > MAX_OPERATIONS)
+    throw tooLarge(
+      `The allowed maximum operations in a JSON patch is ${MAX_OPERATIONS}, got ${patch.length}`,
+    );
+  let copied = 0;
+  const copy = (value: unknown) => {
+    copied += JSON.stringify(value).length;
+    if (copied > MAX_COPIED) throw tooLarge(`a JSON patch may copy ${MAX_COPIED} characters in all`);
+    return value;
+  };
+  return patch.reduce((present: unknown, step: unknown) => applyStep(present, asStep(step), copy), document);
+}
+
+function tooLarge(why: string): Error {
+  return failure(413, "RequestEntityTooLarge", why);
 }
 
 function asStep(step: unknown): Step {
@@ -23,7 +43,11 @@ function asStep(step: unknown): Step {
   return step as Step;
 }
 
-function applyStep(document: unknown, { op, path, from, value }: Step): unknown {
+function applyStep(
+  document: unknown,
+  { op, path, from, value }: Step,
+  copy: (value: unknown) => unknown,
+): unknown {
   const at = pointer(path, "path");
   switch (op) {
     case "add":
@@ -36,7 +60,7 @@ function applyStep(document: unknown, { op, path, from, value }: Step): unknown 
       if (!isDeepStrictEqual(lookUp(document, at), value)) throw misfit(`testing path ${path} failed`);
       return document;
     case "copy":
-      return edit(document, at, (place) => place.insert(lookUp(document, pointer(from, "from"))));
+      return edit(document, at, (place) => place.insert(copy(lookUp(document, pointer(from, "from")))));
     case "move": {
       const source = pointer(from, "from");
       const moved = lookUp(document, source);
