@@ -216,6 +216,8 @@ describe("Pods are refused", () => {
       "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
     ],
     [inPod({}, { nodeName: "N_1" }), `spec.nodeName: Invalid value: "N_1": ${SUBDOMAIN}`],
+    [inPod({}, { serviceAccountName: "a:b" }), `spec.serviceAccountName: Invalid value: "a:b": ${SUBDOMAIN}`],
+    [inPod({}, { serviceAccount: "Web" }), `spec.serviceAccount: Invalid value: "Web": ${SUBDOMAIN}`],
     [{ ...inPod({}), metadata: { name: "A" } }, `metadata.name: Invalid value: "A": ${SUBDOMAIN}`],
     [{ ...inPod({}), metadata: {} }, "metadata.name: Required value: name or generateName is required"],
     [

@@ -50,6 +50,8 @@ export function validatePodSpec(spec: PodSpec | undefined, at: string): FieldErr
     ...named(`${at}.nodeName`, spec.nodeName, dnsSubdomain),
     ...named(`${at}.hostname`, spec.hostname, dnsLabel),
     ...named(`${at}.subdomain`, spec.subdomain, dnsLabel),
+    ...named(`${at}.serviceAccountName`, spec.serviceAccountName, dnsSubdomain),
+    ...named(`${at}.serviceAccount`, spec.serviceAccount, dnsSubdomain),
   ];
 }
 
