@@ -7,6 +7,25 @@ import { BlockList, connect } from "node:net";
 /** Longer than the clients' own, so that no connection ends in the moment of its use. */
 const KEEP_ALIVE_MS = 65_000;
 
+/** What a client that nobody vouches for may take. */
+export interface ClientLimits {
+  /** Of all clients together. */
+  readonly connections: number;
+  /** Of one address: a watch is a connection, and a client may well have dozens. */
+  readonly connectionsPerClient: number;
+  /** For the handshake, and for the head of a request. */
+  readonly headMs: number;
+  /** For a whole request. */
+  readonly requestMs: number;
+}
+
+const LIMITS: ClientLimits = {
+  connections: 1000,
+  connectionsPerClient: 200,
+  headMs: 10_000,
+  requestMs: 60_000,
+};
+
 export interface TlsPlace {
   readonly host: string;
   readonly port: number;
@@ -14,6 +33,8 @@ export interface TlsPlace {
   readonly tls: { readonly key: string; readonly cert: string };
   /** IPv4 networks whose clients are heard; others' connections are closed at once. */
   readonly from: readonly string[];
+  /** Beyond them connections are closed. */
+  readonly limits?: ClientLimits;
 }
 
 export type Place =
@@ -23,11 +44,10 @@ export type Place =
 
 /** @throws Error that names the place when it is taken */
 export async function listen(place: Place, listener: RequestListener): Promise<Server> {
-  const options = { keepAliveTimeout: KEEP_ALIVE_MS };
   const server =
     "tls" in place
-      ? onlyFrom(place.from, createTlsServer({ ...options, ...place.tls }, listener))
-      : createServer(options, listener);
+      ? createGuarded(place, listener)
+      : createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, listener);
   if ("socketPath" in place) await removeStaleSocket(place.socketPath);
   await new Promise<void>((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => {
@@ -50,14 +70,42 @@ export async function listen(place: Place, listener: RequestListener): Promise<S
   return server;
 }
 
-function onlyFrom(networks: readonly string[], server: Server): Server {
+/** A server that no client can keep from the others, by many connections or by slow ones. */
+function createGuarded({ tls, from, limits = LIMITS }: TlsPlace, listener: RequestListener): Server {
+  const { headMs, requestMs } = limits;
+  const server: Server = createTlsServer(
+    {
+      ...tls,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      handshakeTimeout: headMs,
+      headersTimeout: headMs,
+      requestTimeout: requestMs,
+      // How often Node.js looks for those whose time is over.
+      connectionsCheckingInterval: headMs / 2,
+    },
+    listener,
+  );
+  server.maxConnections = limits.connections;
   const allowed = new BlockList();
-  for (const network of networks) {
+  for (const network of from) {
     const [address = "", length] = network.split("/");
     allowed.addSubnet(address, Number(length));
   }
+  const counts = new Map<string, number>();
   server.on("connection", (socket) => {
-    if (!allowed.check(socket.remoteAddress ?? "0.0.0.0")) socket.destroy();
+    // One that is closed already has no address.
+    const client = socket.remoteAddress ?? "0.0.0.0";
+    const count = counts.get(client) ?? 0;
+    if (!allowed.check(client) || count >= limits.connectionsPerClient) {
+      socket.destroy();
+      return;
+    }
+    counts.set(client, count + 1);
+    socket.once("close", () => {
+      const left = counts.get(client)! - 1;
+      if (left > 0) counts.set(client, left);
+      else counts.delete(client);
+    });
   });
   return server;
 }
