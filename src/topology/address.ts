@@ -51,3 +51,12 @@ export function isHostAddress(network: Network, address: number): boolean {
 export function sizeOf(length: number): number {
   return 2 ** (32 - length);
 }
+
+/** Ranges that no network of a lab may touch (RFC 6890 and RFC 5771). */
+export const SPECIAL: readonly (readonly [name: string, network: Network])[] = [
+  ["the range of this host on this network", parseNetwork("0.0.0.0/8")!],
+  ["the loopback range", parseNetwork("127.0.0.0/8")!],
+  ["the link-local range", parseNetwork("169.254.0.0/16")!],
+  ["the multicast range", parseNetwork("224.0.0.0/4")!],
+  ["the reserved range", parseNetwork("240.0.0.0/4")!],
+];

@@ -38,3 +38,11 @@ export function contains6(network: Network6, address: bigint): boolean {
 export function overlaps6(a: Network6, b: Network6): boolean {
   return a.first <= b.last && b.first <= a.last;
 }
+
+/** Ranges that no network of a lab may touch (RFC 6890, RFC 4291 §2.4). */
+export const SPECIAL6: readonly (readonly [name: string, network: Network6])[] = [
+  ["the unspecified and loopback addresses", parseNetwork6("::/127")!],
+  ["the IPv4-mapped range", parseNetwork6("::ffff:0:0/96")!],
+  ["the link-local range", parseNetwork6("fe80::/10")!],
+  ["the multicast range", parseNetwork6("ff00::/8")!],
+];

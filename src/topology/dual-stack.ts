@@ -6,19 +6,12 @@ import {
   overlaps6,
   parseAddress6,
   parseNetwork6,
+  SPECIAL6,
 } from "./address6.js";
 import type { Path, Problem } from "./errors.js";
 import type { NetworkInput, TopologyInput } from "./schema.js";
 import type { Source } from "./source.js";
 import type { DualStackPlan } from "./types.js";
-
-/** Ranges that no network of a lab may touch (RFC 6890, RFC 4291 §2.4). */
-const SPECIAL: readonly (readonly [name: string, network: Network6])[] = [
-  ["the unspecified and loopback addresses", parseNetwork6("::/127")!],
-  ["the IPv4-mapped range", parseNetwork6("::ffff:0:0/96")!],
-  ["the link-local range", parseNetwork6("fe80::/10")!],
-  ["the multicast range", parseNetwork6("ff00::/8")!],
-];
 
 /** Where each network is in the file. */
 export const NETWORK_PATHS6 = {
@@ -83,7 +76,7 @@ function readNetworks(input: NetworkInput, report: Report): Networks6 | undefine
 }
 
 function checkNetworks(networks: Networks6, report: Report): void {
-  const taken = [...SPECIAL];
+  const taken = [...SPECIAL6];
   for (const name of ["nodes", "pods", "services"] as const) {
     const network = networks[name];
     const other = taken.find(([, range]) => overlaps6(range, network));

@@ -40,8 +40,14 @@ function planLab(
   const networks = checkNetworks(source, input.network, problems);
   const { nodes, host } = planNodes(source, input, networks, problems);
   const ipv6 = planDualStack(source, input, problems);
-  const hosts = [["the host", host], ...nodes.map(({ name, ip }) => [name, ip])] as [string, string][];
-  const loadBalancerPool = planPool(source, input.network.loadBalancerPool, { ...networks, hosts }, problems);
+  const hosts: [string, string][] = [
+    ["the host", host],
+    ...nodes.map(({ name, ip }) => [name, ip] as [string, string]),
+    ...(ipv6 ? [["the host", ipv6.host] as [string, string]] : []),
+    ...nodes.flatMap(({ name, index }) => (ipv6 ? [[name, ipv6.nodeIps[index]!] as [string, string]] : [])),
+  ];
+  const around = { pods: networks.pods.cidr, services: networks.services.cidr, hosts, ...(ipv6 && { ipv6 }) };
+  const loadBalancerPool = planPool(source, input.network.loadBalancerPool, around, problems);
   const network = {
     ...planNetwork(source, input.network, networks, host, nodes.length, problems),
     ...(ipv6 && { ipv6 }),

@@ -7,21 +7,13 @@ import {
   overlaps,
   parseAddress,
   parseNetwork,
+  SPECIAL,
   sizeOf,
 } from "./address.js";
 import type { Path, Problem } from "./errors.js";
 import { type NetworkInput, portRangeOf } from "./schema.js";
 import type { Source } from "./source.js";
 import type { NetworkPlan, PodNetworkPlan } from "./types.js";
-
-/** Ranges that no network of a lab may touch (RFC 6890 and RFC 5771). */
-const SPECIAL: readonly (readonly [name: string, network: Network])[] = [
-  ["the range of this host on this network", parseNetwork("0.0.0.0/8")!],
-  ["the loopback range", parseNetwork("127.0.0.0/8")!],
-  ["the link-local range", parseNetwork("169.254.0.0/16")!],
-  ["the multicast range", parseNetwork("224.0.0.0/4")!],
-  ["the reserved range", parseNetwork("240.0.0.0/4")!],
-];
 
 /** Where each network is in the file. */
 export const NETWORK_PATHS = {

@@ -64,7 +64,7 @@ const poolEntry = z
   .string()
   .refine(
     isPoolEntry,
-    "is not a range of addresses; write one such as 10.0.0.240/28 or 10.0.0.240-10.0.0.250",
+    "is not a range of addresses; write one such as 10.0.0.240/28, 10.0.0.240-10.0.0.250 or fd00:9::/120",
   );
 
 const portRange = z.string().superRefine((text, context) => {

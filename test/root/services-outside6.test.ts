@@ -5,7 +5,7 @@ import { NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
 
 const lab = new ServiceLab("six");
 const NETWORKS =
-  "network: { nodesIPv6: 'fd00:10::/64', pods: { networkIPv6: 'fd00:10:244::/56' }, servicesIPv6: 'fd00:10:96::/112' }";
+  "network: { nodesIPv6: 'fd00:10::/64', pods: { networkIPv6: 'fd00:10:244::/56' }, servicesIPv6: 'fd00:10:96::/112', loadBalancerPool: ['10.9.0.1', '10.9.0.2', 'fd00:9::2-fd00:9::3'] }";
 const NODE_IPS6 = ["fd00:10::2", "fd00:10::3", "fd00:10::4"] as const;
 const EXTERNAL = "fd00:9::1";
 const BALANCED = "fd00:9::2";
@@ -26,6 +26,14 @@ afterAll(() => lab.down());
 /** Our routes to an address; the TAP of the node that it leads to. */
 async function route(address: string): Promise<string> {
   return (await lab.run("host", "ip", "-6", "route", "show", address, "proto", "177")).stdout.trim();
+}
+
+/** The Service when its load balancer has exactly these addresses. */
+async function balanced(name: string, ips: readonly string[]): Promise<Service> {
+  const get = () => lab.client.get<Service>("services", "default", name);
+  const ipsOf = ({ status }: Service) => status?.loadBalancer?.ingress?.map(({ ip }) => ip).join();
+  await lab.until(`${name} has ${ips.join()}`, async () => ipsOf(await get()) === ips.join());
+  return get();
 }
 
 /** What a node says to a load balancer's check of a Service. */
@@ -58,28 +66,34 @@ describe("external addresses of IPv6", () => {
   it("of a load balancer under policy Local lead to a node with endpoints, which sees the client", async () => {
     const spec = { type: "LoadBalancer", externalTrafficPolicy: "Local", ipFamilies: ["IPv6"] };
     await lab.service("lb", { ...spec, selector: { ...WEB, name: "web-2" }, ports: HTTP });
-    // As a cloud's controller does: the lab has no pool.
-    const { spec: made } = await lab.edit<Service>(
-      "services",
-      "lb",
-      (service) => {
-        Object.assign(service, { status: { loadBalancer: { ingress: [{ ip: BALANCED }] } } });
-      },
-      "status",
-    );
+    const made = await balanced("lb", [BALANCED]);
     await lab.hasEndpoints("lb", "web-2");
     await lab.until("a route", async () => (await route(BALANCED)).includes(`via ${NODE_IPS6[1]}`));
     await lab.becomes("host", url(BALANCED), "web-2");
     expect(await lab.ask("host", url(BALANCED, 80, "clientip"))).toEqual([
       expect.stringMatching(/^\[?fd00:10::1\]?:\d+$/),
     ]);
-    const port = made?.healthCheckNodePort;
+    const port = made.spec?.healthCheckNodePort;
     await lab.until("node-2 is healthy", async () => (await health(NODE_IPS6[1], port)).code === 200);
     expect(await health(NODE_IPS6[1], port)).toMatchObject({ localEndpoints: 1 });
     expect(await health(NODE_IPS6[0], port)).toMatchObject({ code: 503, localEndpoints: 0 });
     // The IPv4 addresses have no server for a Service without IPv4.
     expect(await lab.ask("host", `http://${NODE_IPS[1]}:${port}/`)).toEqual(["refused"]);
     await lab.remove("services", "lb");
+  });
+
+  it("come from the pool, one for each family, and both lead to the pods", async () => {
+    const spec = { type: "LoadBalancer", ipFamilyPolicy: "RequireDualStack", selector: WEB, ports: HTTP };
+    await lab.service("dual", spec);
+    await balanced("dual", ["10.9.0.1", BALANCED]);
+    await lab.hasEndpoints("dual", "web-1", "web-1", "web-2", "web-2");
+    for (const address of ["10.9.0.1", `[${BALANCED}]`]) {
+      await lab.becomes("host", `http://${address}/hostname`, /^web-/);
+      const answers = await lab.ask("host", `http://${address}/hostname`, 4);
+      expect([...new Set(answers)].sort()).toEqual(["web-1", "web-2"]);
+    }
+    await lab.remove("services", "dual");
+    await lab.until("no route", async () => (await route(BALANCED)) === "");
   });
 
   it("are checked per family: each of the node's addresses counts the endpoints of its own", async () => {

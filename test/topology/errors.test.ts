@@ -110,6 +110,18 @@ const cases: [what: string, text: string][] = [
     "name: a\nnodes: 1\nnetwork:\n  loadBalancerPool:\n    - 10.244.9.0/24\n    - 10.96.0.9\n    - 10.177.0.0-10.177.0.1\n    - 10.177.0.2/31\n    - 10.8.0.0/24\n    - 10.8.0.9\n",
   ],
   [
+    "an IPv6 pool that nobody can read",
+    "name: a\nnodes: 1\nnetwork: { loadBalancerPool: ['fd00:9::9-fd00:9::1', 'fd00:9::1/64', '10.9.0.1-fd00::1'] }\n",
+  ],
+  [
+    "an IPv6 pool inside other networks",
+    "name: a\nnodes: 1\nnetwork:\n  nodesIPv6: fd01::/64\n  pods: { networkIPv6: fd00::/56 }\n  servicesIPv6: fd02::/112\n  loadBalancerPool:\n    - fd00::1:0/112\n    - fd02::9\n    - fd01::-fd01::1\n    - fd01::2/127\n    - fe80::7\n    - 127.0.0.7\n    - fd09::/64\n    - fd09::9\n    - fd01::f0/124\n",
+  ],
+  [
+    "an IPv6 pool without IPv6",
+    "name: a\nnodes: 1\nnetwork: { loadBalancerPool: [10.9.0.9, 'fd00:9::/120'] }\n",
+  ],
+  [
     "an unknown scheduler",
     "name: a\nnodes: 1\noptions: { proxy: { scheduler: wlc, nodePortAddresses: [all], mode: ipvs } }\n",
   ],

@@ -113,8 +113,10 @@ nodes:
   });
 
   it("gives load balancers a pool, which is kept as networks", () => {
+    const ipv6 =
+      "nodesIPv6: 'fd00:10:177::/64', pods: { networkIPv6: 'fd00:10:244::/56' }, servicesIPv6: 'fd00:10:96::/112'";
     const pool = (text: string) =>
-      loadTopology(lab(`name: lb\nnodes: 2\nnetwork: { loadBalancerPool: [${text}] }\n`)).network
+      loadTopology(lab(`name: lb\nnodes: 2\nnetwork: { ${ipv6}, loadBalancerPool: [${text}] }\n`)).network
         .loadBalancerPool;
     expect(pool("10.177.0.240/28, 10.9.0.7")).toEqual(["10.177.0.240/28", "10.9.0.7/32"]);
     expect(pool("10.9.0.1-10.9.0.10")).toEqual([
@@ -125,7 +127,13 @@ nodes:
       "10.9.0.10/32",
     ]);
     expect(pool("192.168.0.0-192.168.255.255")).toEqual(["192.168.0.0/16"]);
-    expect(pool("'fd00:9::/120'")).toEqual(["fd00:9::/120"]);
+    expect(pool("'FD00:9:0::/120', 10.9.0.7")).toEqual(["fd00:9::/120", "10.9.0.7/32"]);
+    expect(pool("'fd00:9::7', 'fd00:9:0::8-fd00:9::10'")).toEqual([
+      "fd00:9::7/128",
+      "fd00:9::8/125",
+      "fd00:9::10/128",
+    ]);
+    expect(pool("'fd00:10:177::f0/124'")).toEqual(["fd00:10:177::f0/124"]);
   });
 
   it("understands anchors, merged maps and empty fields", () => {
