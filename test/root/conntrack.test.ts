@@ -6,9 +6,17 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CrashLab, NODE_PORT, webManifests } from "./crash-lab.js";
 import { eventually, ROOT } from "./lab.js";
 
-const lab = new CrashLab("flows", { nodes: 2, manifests: webManifests(2) });
+const network = {
+  nodesIPv6: "fd00:10:177::/64",
+  servicesIPv6: "fd00:10:97::/112",
+  pods: { networkIPv6: "fd00:10:245::/56" },
+};
+const [controller, service] = webManifests(2) as [object, { spec: object }];
+const dualStack = { ...service, spec: { ...service.spec, ipFamilyPolicy: "RequireDualStack" } };
+const lab = new CrashLab("flows", { nodes: 2, network, manifests: [controller, dualStack] });
 const NODE = "node-1";
 const NODE_IP = "10.177.0.2";
+const NODE_IPV6 = "fd00:10:177::2";
 
 beforeAll(() => lab.up(lab.topology));
 afterAll(async () => {
@@ -46,7 +54,12 @@ const ask = () => new Promise((resolve, reject) => {
 })().catch((error) => { console.log(String(error)); process.exit(1); });
 `;
 
-async function acrossRestart(name: string, signal: NodeJS.Signals, before: () => Promise<unknown>) {
+async function acrossRestart(
+  name: string,
+  address: string,
+  signal: NodeJS.Signals,
+  before: () => Promise<unknown> = async () => undefined,
+) {
   const ready = join(lab.runDir, `${name}.ready`);
   const go = join(lab.runDir, `${name}.go`);
   const client = lab.podwire(
@@ -55,7 +68,7 @@ async function acrossRestart(name: string, signal: NodeJS.Signals, before: () =>
     process.execPath,
     "-e",
     ASKING,
-    NODE_IP,
+    address,
     String(NODE_PORT),
     ready,
     go,
@@ -80,15 +93,18 @@ async function acrossRestart(name: string, signal: NodeJS.Signals, before: () =>
 }
 
 describe("a connection through a NodePort", () => {
-  it("works on after restarting kube-proxy, which is a part of the node process", async () => {
-    const { first, second } = await acrossRestart("term", "SIGTERM", async () => undefined);
-    expect(second).toEqual(first);
-  });
+  it.each([NODE_IP, NODE_IPV6])(
+    "of %s works on after restarting kube-proxy, which is a part of the node process",
+    async (address) => {
+      const { first, second } = await acrossRestart(`term-${address}`, address, "SIGTERM");
+      expect(second).toEqual(first);
+    },
+  );
 
   it("works on after kill -9 when it was saved before", async () => {
     const file = join(lab.paths.dir, "nodes", NODE, "conntrack.bin");
     const written = () => (existsSync(file) ? statSync(file).mtimeMs : 0);
-    const { first, second } = await acrossRestart("kill", "SIGKILL", async () => {
+    const { first, second } = await acrossRestart("kill", NODE_IP, "SIGKILL", async () => {
       const now = written();
       // The save after next has begun when the connection was open.
       const next = await eventually(
@@ -110,7 +126,7 @@ describe("a connection through a NodePort", () => {
 });
 
 describe("podwire conntrack", () => {
-  const dport = ["--dport", String(NODE_PORT)];
+  const dport = ["--orig-dst", NODE_IP, "--dport", String(NODE_PORT)];
 
   it("-E prints what happens to connections while it happens, -S what was counted", async () => {
     const args = ["conntrack", NODE, "-E", "-e", "NEW,DESTROY", ...dport];

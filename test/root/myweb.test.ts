@@ -16,6 +16,14 @@ const clusterIp = async (name: string) =>
 beforeAll(async () => {
   before = await lab.footprint();
   await lab.up("topologies/myweb.yaml");
+  // Pods are ready a moment before every node's proxy has heard of it, on a busy machine a longer one.
+  for (const node of NODES) {
+    await eventually(
+      `all pods behind ${node}`,
+      () => answers(`http://${node}:30001/`, 5),
+      (seen) => new Set(seen).size === 5,
+    );
+  }
 });
 afterAll(async () => {
   await lab.podwire("down", "--all");
