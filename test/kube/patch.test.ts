@@ -104,6 +104,16 @@ describe("a strategic merge patch", () => {
     expect(merged($order).ports).toEqual([ports[1], ports[0]]);
   });
 
+  it("merges lists as long as a request's body may be, which must not keep the server from others", () => {
+    const elements = (value: string) => Array.from({ length: 60_000 }, (_, i) => ({ name: `c${i}`, value }));
+    const patch = {
+      spec: { containers: [...elements("new"), { name: "c7", $patch: "delete" }, { name: "x" }] },
+    };
+    const merged = strategicPatch(POD, { spec: { containers: elements("old") } }, patch);
+    const expected = elements("new").filter(({ name }) => name !== "c7");
+    expect(merged).toEqual({ spec: { containers: [...expected, { name: "x" }] } });
+  });
+
   it("replaces lists that have none, and maps and objects where told", () => {
     const target = { spec: { externalIPs: ["1.1.1.1"], selector: { a: "b", c: "d" } } };
     const patch = (spec: object) => (strategicPatch(SERVICE, target, { spec }) as typeof target).spec;

@@ -9,6 +9,8 @@ const DIRECTIVE = "$patch";
 const RETAIN_KEYS = "$retainKeys";
 const ORDER = "$setElementOrder/";
 const DELETE_FROM = "$deleteFromPrimitiveList/";
+/** In the place of an element that a patch deletes. */
+const GONE = Symbol("gone");
 
 type Fields = Record<string, unknown>;
 
@@ -49,7 +51,15 @@ function mergeByKey(
 ): unknown[] {
   const directiveOf = (element: unknown) => (isFields(element) ? element[DIRECTIVE] : undefined);
   const replaces = patch.some((element) => directiveOf(element) === "replace");
-  let merged = replaces ? [] : [...present];
+  const merged: unknown[] = replaces ? [] : [...present];
+  // Lists may be as long as a body is; to look through one for each element of the other would take minutes.
+  const places = new Map<unknown, number[]>();
+  for (const [index, one] of merged.entries()) {
+    if (!isFields(one)) continue;
+    const same = places.get(one[key]);
+    if (same) same.push(index);
+    else places.set(one[key], [index]);
+  }
   for (const element of patch) {
     if (!isFields(element))
       throw badRequest(`an element of a list that is merged by ${key} must be an object`);
@@ -58,12 +68,14 @@ function mergeByKey(
     const name = element[key];
     if (name === undefined)
       throw badRequest(`map: ${JSON.stringify(element)} does not contain declared merge key: ${key}`);
-    const isSame = (one: unknown) => isFields(one) && one[key] === name;
-    if (directive === "delete") merged = merged.filter((one) => !isSame(one));
-    else if (!merged.some(isSame)) merged.push(withoutDirectives(element));
-    else merged = merged.map((one) => (isSame(one) ? strategicPatch(items, one, element) : one));
+    const same = places.get(name) ?? [];
+    if (directive === "delete") {
+      for (const index of same) merged[index] = GONE;
+      places.delete(name);
+    } else if (same.length === 0) places.set(name, [merged.push(withoutDirectives(element)) - 1]);
+    else for (const index of same) merged[index] = strategicPatch(items, merged[index], element);
   }
-  return merged;
+  return merged.filter((one) => one !== GONE);
 }
 
 function applyDirective(schema: Schema, merged: Map<string, unknown>, key: string, value: unknown): void {
