@@ -192,6 +192,14 @@ describe("resources over HTTP", () => {
       headers: { warning: '299 - "unknown field \\"spec.prots\\""' },
     });
     expect(warned.json.spec as object).not.toHaveProperty("prots");
+    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`an-unknown-field-${i}`, 1]));
+    const strange = await send("POST", SERVICES, rawService("w5", { "日\x7f": 1, ...many }));
+    expect(strange.code).toBe(201);
+    const warning = String(strange.headers.warning);
+    expect(warning).toContain(
+      '299 - "unknown field \\"spec.\\u65e5\\u007f\\"", 299 - "unknown field \\"spec.an-unknown-field-0',
+    );
+    expect(warning.length).toBeLessThan(5000);
     expect(
       (await send("POST", `${SERVICES}?fieldValidation=Ignore`, rawService("w2", { prots: [] }))).headers
         .warning,

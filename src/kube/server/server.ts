@@ -132,11 +132,7 @@ function send(response: ServerResponse, { code, body, warnings = [] }: Answer): 
   const isBytes = Buffer.isBuffer(body);
   const text = isText || isBytes ? body : `${JSON.stringify(body)}\n`;
   if (response.req.complete === false) response.setHeader("Connection", "close");
-  if (warnings.length > 0)
-    response.setHeader(
-      "Warning",
-      warnings.map((text) => `299 - ${JSON.stringify(text)}`),
-    );
+  if (warnings.length > 0) response.setHeader("Warning", warningHeaders(warnings));
   response.writeHead(code, {
     "Content-Type": isBytes
       ? "application/octet-stream"
@@ -148,4 +144,25 @@ function send(response: ServerResponse, { code, body, warnings = [] }: Answer): 
     ...(code === 401 ? { "WWW-Authenticate": "Bearer" } : {}),
   });
   response.end(response.req.method === "HEAD" ? "" : text);
+}
+
+/** Of all warnings together, as kube-apiserver bounds them (apiserver pkg/endpoints/filters/warning.go). */
+const MAX_WARNING_CHARACTERS = 4096;
+
+/** The first of the warnings: field names are the client's, of any length, number and script. */
+function warningHeaders(warnings: readonly string[]): string[] {
+  const headers: string[] = [];
+  let left = MAX_WARNING_CHARACTERS;
+  for (const text of warnings) {
+    const header = `299 - ${JSON.stringify(text).replace(/[^ -~]/g, escapeCharacter)}`;
+    left -= header.length;
+    if (left < 0) break;
+    headers.push(header);
+  }
+  return headers;
+}
+
+/** As JSON may write it; headers are printable ASCII. */
+function escapeCharacter(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
