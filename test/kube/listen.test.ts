@@ -1,11 +1,14 @@
 /** A port that anybody in its networks may connect to: nobody takes it from the others. */
-import type { Server } from "node:http";
+import { once } from "node:events";
+import { createServer, get as getPlain, type Server } from "node:http";
 import { get } from "node:https";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { makeCertificates } from "../../src/cluster/pki/certificates.js";
 import { closeServer, listen } from "../../src/kube/server/listen.js";
+import { streamWatch } from "../../src/kube/server/watchStream.js";
+import type { KubeObject, WatchEvent } from "../../src/kube/types.js";
 
 const { ca, server: issued } = makeCertificates("listen", { dns: ["localhost"], ips: [] }, Date.now());
 const tls = { key: issued.key, cert: issued.certificate };
@@ -79,5 +82,28 @@ describe("a client", () => {
     await openTls(port, "");
     await openTls(port, "GET / HTTP/1.1\r\nHost: localhost\r\n");
     await openTls(port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
+  });
+});
+
+describe("a watch", () => {
+  it("that is read slowly gathers no listeners", async () => {
+    const object = { metadata: { name: "x".repeat(500_000) } } as KubeObject;
+    let listeners = 0;
+    let pauses = 0;
+    const server = createServer((_, response) => {
+      async function* events(): AsyncGenerator<WatchEvent<KubeObject>, void> {
+        for (let count = 0; count < 40; count++) yield { type: "ADDED", object };
+        listeners = response.listenerCount("close");
+      }
+      response.on("drain", () => pauses++);
+      void streamWatch(events(), response);
+    });
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { port: number };
+    const [response] = await once(getPlain({ port, host: "127.0.0.1", agent: false }), "response");
+    await once(response.resume(), "end");
+    expect(pauses).toBeGreaterThan(20);
+    expect(listeners).toBeLessThan(5);
   });
 });

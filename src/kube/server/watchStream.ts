@@ -1,5 +1,4 @@
 /** A watch as a response: one JSON object per line, as fast as the reader takes them. */
-import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { KubeObject, WatchEvent } from "../types.js";
 
@@ -14,7 +13,18 @@ export async function streamWatch(
     if (response.destroyed) break;
     const full = !response.write(`${JSON.stringify(event)}\n`);
     // The watch keeps its place in the cache's window meanwhile, and queues nothing.
-    if (full) await Promise.race([once(response, "drain"), once(response, "close")]);
+    if (full) await drained(response);
   }
   response.end();
+}
+
+/** Resolves when more may be written, or never again. Leaves no listener, of which a long watch would gather many. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
