@@ -22,7 +22,7 @@ export { type ConntrackTimeouts, DEFAULT_TIMEOUTS } from "./conntrack/state.js";
 export type { ConntrackStats } from "./conntrack/stats.js";
 export { readSysctl, SYSCTL_NAMES, writeSysctls } from "./conntrack/sysctls.js";
 export { Datapath, type DatapathStatus } from "./datapath.js";
-export { AddressBook, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
+export { AddressBook, AddressClass, type AddressRoot, isIpv6Handle, NO_HANDLE } from "./ipv6/address-book.js";
 export type { Route6, RouteTable6 } from "./ipv6/routes.js";
 export type { DatapathOptions, UnderlayEnds } from "./options.js";
 export type { Route, RouteTable } from "./routes.js";

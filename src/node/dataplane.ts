@@ -98,9 +98,14 @@ export class Dataplane implements FrameSink, PodAttacher {
       onPortError: (port, error) => this.#portGone(port, error.message),
       niceness: NICENESS,
     });
-    this.hostPorts = new HostPorts(options.services, addresses.podSubnet, {
-      deleteByOriginalDst: (...tuple) => this.datapath.conntrack.deleteByOriginalDst(...tuple),
-    });
+    this.hostPorts = new HostPorts(
+      options.services,
+      addresses.podSubnet,
+      {
+        deleteByOriginalDst: (...tuple) => this.datapath.conntrack.deleteByOriginalDst(...tuple),
+      },
+      options.addressBook,
+    );
     this.datapath = new Datapath({
       name: config.name,
       addresses,
@@ -198,9 +203,9 @@ export class Dataplane implements FrameSink, PodAttacher {
     return this.#lag.report();
   }
 
-  #leadHostPorts({ uid, ip, hostPorts }: SandboxRecord, target: string): void {
+  #leadHostPorts({ uid, ip, ip6, hostPorts }: SandboxRecord, target: string): void {
     if (!hostPorts) return;
-    this.hostPorts.put(uid, target, ip, hostPorts);
+    this.hostPorts.put(uid, target, ip6 ? [ip, ip6] : [ip], hostPorts);
     this.#options.onHostPorts?.();
   }
 

@@ -1,6 +1,6 @@
-/** Services over IPv6 from outside the cluster: external addresses, load balancers, and the ports that kube-proxy itself answers. */
+/** Services over IPv6 from outside the cluster: external addresses, load balancers, host ports, and the ports that kube-proxy itself answers. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EndpointSlice, Service } from "../../src/kube/index.js";
+import type { EndpointSlice, Pod, Service } from "../../src/kube/index.js";
 import { NODE_IPS, NODES, ServiceLab } from "./service-lab.js";
 
 const lab = new ServiceLab("six");
@@ -120,6 +120,42 @@ describe("external addresses of IPv6", () => {
     await addSlice("IPv4", ip4);
     await lab.until("IPv4 is healthy", async () => (await health(NODE_IPS[1], port)).code === 200);
     await lab.remove("services", "both");
+  });
+});
+
+describe("host ports over IPv6", () => {
+  const withPorts = async (
+    name: string,
+    ports: { containerPort: number; hostPort: number; hostIP?: string; protocol?: string }[],
+  ) => {
+    const container = {
+      ...{ name: "main", image: "podwire/echo", ports },
+      readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
+    };
+    await lab.client.create<Pod>("pods", {
+      metadata: { name, namespace: "default" },
+      spec: { nodeName: NODES[1], containers: [container] },
+    });
+  };
+
+  it("lead to the pod from everywhere by each of the node's addresses, or by the hostIP alone", async () => {
+    await withPorts("open", [
+      { containerPort: 8080, hostPort: 54_400 },
+      { containerPort: 8080, hostPort: 54_400, protocol: "UDP" },
+    ]);
+    await withPorts("bound", [{ containerPort: 8080, hostPort: 54_401, hostIP: NODE_IPS6[1] }]);
+    await lab.ready("open", "bound");
+    for (const from of ["host", NODES[0], NODES[1], "web-1", "open"]) {
+      await lab.becomes(from, url(NODE_IPS6[1], 54_400), "open");
+      expect(await lab.ask(from, url(NODE_IPS6[1], 54_401))).toEqual(["bound"]);
+    }
+    expect(await lab.udp("host", NODE_IPS6[1], 54_400)).toEqual(["open"]);
+    expect(await lab.ask("host", `http://${NODE_IPS[1]}:54400/hostname`)).toEqual(["open"]);
+    expect(await lab.ask("host", `http://${NODE_IPS[1]}:54401/hostname`)).toEqual(["refused"]);
+    expect(await lab.ask("host", url(NODE_IPS6[0], 54_400))).toEqual(["refused"]);
+    await lab.remove("pods", "open", "bound");
+    await lab.becomes("host", url(NODE_IPS6[1], 54_400), "refused");
+    expect(await lab.udp("host", NODE_IPS6[1], 54_400)).toEqual(["refused"]);
   });
 });
 

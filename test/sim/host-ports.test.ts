@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { HostPort } from "../../src/node/pods/hostPorts.js";
 import { type AskProtocol, ask } from "./ask.js";
-import { Cluster, HOST_IP } from "./cluster.js";
+import { Cluster, HOST_IP, networks6Of, sixOf } from "./cluster.js";
 import { serveEcho } from "./echo.js";
 import { asText, text } from "./packet.js";
 import type { Station } from "./station.js";
@@ -17,7 +17,7 @@ interface Lab {
 
 /** Two nodes with IP stacks; web and a neighbour on node-1, web with the host ports; another pod on node-2. */
 function setUp(...ports: Partial<HostPort>[]): Lab {
-  const cluster = new Cluster({ nodes: 2 });
+  const cluster = new Cluster({ nodes: 2, dualStack: true });
   const stations: Record<string, Station> = { host: cluster.host };
   for (const [name, node] of [
     ["web", 1],
@@ -33,7 +33,7 @@ function setUp(...ports: Partial<HostPort>[]): Lab {
 
 function lead(cluster: Cluster, pod: Station, ports: readonly Partial<HostPort>[]): void {
   const whole = ports.map((port) => ({ protocol: "TCP", hostPort: 80, containerPort: 8080, ...port }));
-  cluster.nodeOf(pod).hostPorts.put(pod.name, `default/${pod.name}`, pod.ip, whole);
+  cluster.nodeOf(pod).hostPorts.put(pod.name, `default/${pod.name}`, [pod.ip, pod.ip6], whole);
 }
 
 function seen({ cluster, stations }: Lab, from: string, dst: string, how: AskProtocol = "TCP"): string {
@@ -56,6 +56,49 @@ describe.each(["TCP", "UDP", "SCTP"] as const)("host ports, %s", (protocol) => {
     ["nobody on another node's address", "host", NODE[1], protocol === "SCTP" ? "silence" : "refused"],
   ])("are reached by %s", (_name, from, dst, expected) => {
     expect(seen(setUp({ protocol }), from, dst, protocol)).toBe(expected);
+  });
+});
+
+const [ONE, TWO] = [networks6Of(1), networks6Of(2)];
+const HOST_IP6 = sixOf(HOST_IP);
+
+describe.each(["TCP", "UDP", "SCTP"] as const)("host ports over IPv6, %s", (protocol) => {
+  it.each([
+    ["the host, with its address", "host", ONE.nodeIp, `web saw ${HOST_IP6}`],
+    ["another pod of the node, masqueraded", "neighbour", ONE.nodeIp, `web saw ${ONE.bridgeIp}`],
+    ["the pod itself, masqueraded", "web", ONE.nodeIp, `web saw ${ONE.bridgeIp}`],
+    ["a pod by its bridge's address", "neighbour", ONE.bridgeIp, `web saw ${ONE.bridgeIp}`],
+    ["a pod of another node, as that node", "other", ONE.nodeIp, `web saw ${TWO.nodeIp}`],
+    ["the node", "node-1", ONE.nodeIp, `web saw ${ONE.nodeIp}`],
+    ["another node", "node-2", ONE.nodeIp, `web saw ${TWO.nodeIp}`],
+    ["nobody on another node's address", "host", TWO.nodeIp, protocol === "SCTP" ? "silence" : "refused"],
+  ])("are reached by %s", (_name, from, dst, expected) => {
+    expect(seen(setUp({ protocol }), from, dst, protocol)).toBe(expected);
+  });
+});
+
+describe("the hostIP of a host port", () => {
+  it.each([
+    [ONE.nodeIp, "refused", `web saw ${HOST_IP6}`],
+    ["::", "refused", `web saw ${HOST_IP6}`],
+    [ONE.bridgeIp, "refused", "refused"],
+    [NODE[0], `web saw ${HOST_IP}`, "refused"],
+    ["0.0.0.0", `web saw ${HOST_IP}`, "refused"],
+  ])("%s is the only address, or the only family, that has it", (hostIp, ipv4, ipv6) => {
+    const lab = setUp({ hostIp });
+    expect([seen(lab, "host", NODE[0]), seen(lab, "host", ONE.nodeIp)]).toEqual([ipv4, ipv6]);
+  });
+
+  it("may be one for each family, with a pod for each", () => {
+    const lab = setUp({ hostIp: ONE.nodeIp });
+    const four = lab.cluster.addPod("four", 1);
+    serveEcho(four);
+    lead(lab.cluster, four, [{ hostIp: NODE[0] }]);
+    expect(seen(lab, "host", ONE.nodeIp)).toBe(`web saw ${HOST_IP6}`);
+    expect(seen(lab, "host", NODE[0])).toBe(`four saw ${HOST_IP}`);
+    lab.cluster.node(1).hostPorts.delete("web");
+    expect(seen(lab, "host", ONE.nodeIp)).toBe("refused");
+    expect(seen(lab, "host", NODE[0])).toBe(`four saw ${HOST_IP}`);
   });
 });
 

@@ -59,7 +59,7 @@ export class SimNode implements FrameSink {
   /** The handles of IPv6 addresses; undefined on a node of IPv4 only. */
   book: AddressBook | undefined;
   policies: NetworkPolicies;
-  readonly hostPorts: HostPorts;
+  hostPorts: HostPorts;
   /** Its process has ended: nothing that comes in is heard. */
   isDown = false;
   readonly ports = new Map<number, PortInfo>();
@@ -90,12 +90,7 @@ export class SimNode implements FrameSink {
     this.proxier = this.#newProxier();
     this.policies = this.#newPolicies();
     this.policies.onSynced();
-    const services = {
-      resolve: (...question: [ServiceQuery, ServiceDecision]) => this.proxier.resolve(...question),
-    };
-    this.hostPorts = new HostPorts(services, prefix(config.podSubnet), {
-      deleteByOriginalDst: (...tuple) => this.datapath.conntrack.deleteByOriginalDst(...tuple),
-    });
+    this.hostPorts = this.#newHostPorts();
     this.datapath = this.#newDatapath();
   }
 
@@ -105,6 +100,7 @@ export class SimNode implements FrameSink {
     this.book = this.#newBook();
     this.proxier = this.#newProxier();
     this.policies = this.#newPolicies();
+    this.hostPorts = this.#newHostPorts();
     this.datapath = this.#newDatapath();
     for (const port of this.ports.values()) this.#plug(port);
   }
@@ -140,6 +136,13 @@ export class SimNode implements FrameSink {
     const ipv6 = new Proxier({ ...common, ...networks, family: ipv6Family(book), ...config.proxy });
     book.addRoot((mark) => ipv6.markAddresses(mark));
     return new DualStackProxier(ipv4, ipv6, isIpv6Handle);
+  }
+
+  #newHostPorts(): HostPorts {
+    const resolve = (...question: [ServiceQuery, ServiceDecision]) => this.proxier.resolve(...question);
+    const deleteByOriginalDst = (...tuple: [number, number, number]) =>
+      this.datapath.conntrack.deleteByOriginalDst(...tuple);
+    return new HostPorts({ resolve }, prefix(this.config.podSubnet), { deleteByOriginalDst }, this.book);
   }
 
   #newPolicies(): NetworkPolicies {
