@@ -46,7 +46,7 @@ const FIELDS: Partial<Record<ResourceName, readonly string[]>> = {
 export function parseFieldSelector(resource: ResourceName, text: string): FieldTerm[] {
   const terms = text.split(",").filter((term) => term.trim() !== "");
   return terms.map((term) => {
-    const [, path = "", operator, value = ""] = /^\s*([^=!\s]+)\s*(==|!=|=)\s*(.*?)\s*$/.exec(term) ?? [];
+    const [, path = "", operator, value = ""] = /^([^=!\s]+)\s*(==|!=|=)\s*(.*)$/.exec(term.trim()) ?? [];
     if (operator === undefined) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
     const known = path === "metadata.name" || path === "metadata.namespace";
     if (!known && !FIELDS[resource]?.includes(path)) throw badRequest(`field label not supported: ${path}`);
