@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 /** Projects by what a test needs: nothing, virtual time, root, or other people's programs. */
 export default defineConfig({
   test: {
+    // One core fewer is the default, which on two cores is one.
+    maxWorkers: "100%",
     projects: [
       {
         test: {
