@@ -284,6 +284,8 @@ describe("[sig-network] Networking", () => {
       );
     await lab.until("no node for the other", async () => (await waiting())?.reason === "Unschedulable");
     expect((await waiting())?.message).toContain("free ports");
+    const [{ status } = {} as Pod] = await lab.ready("hostport");
+    expect(status?.containerStatuses?.[0]?.restartCount).toBe(0);
     await lab.remove("pods", "hostport", "hostport-sctp", "hostport-tcp");
   });
 });

@@ -15,6 +15,8 @@ const pod = process.env.PODWIRE_POD ?? "?";
 const node = process.env.PODWIRE_NODE ?? "?";
 const podIp = process.env.PODWIRE_POD_IP ?? "?";
 const CHUNK_BYTES = 64 * 1024;
+/** The longest that a timer of Node.js may be. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Largest UDP payload over IPv4. */
 const MAX_DATAGRAM_BYTES = 65_507;
 /** Largest download that `/bytes/N` serves. */
@@ -134,5 +136,7 @@ for (const entry of ports.split(",")) {
   else if (protocol === "UDP") for (const address of udpAddresses) listenUdp(Number(port), address);
   else console.error(`podwire/echo: ${entry} is not served: TCP and UDP are`);
 }
+// A pod whose ports are all of another protocol runs all the same.
+setInterval(() => undefined, LONGEST_TIMER_MS);
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => process.exit(0));
 console.log(`podwire/echo ${pod} on ${node} listens on ${ports}`);
