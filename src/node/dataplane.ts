@@ -25,7 +25,7 @@ import { CONNTRACK_TIMEOUTS } from "./proxy/options.js";
 /** IPv4 and UDP header of the overlay's datagrams (flannel's udp backend). */
 const UDP_OVERHEAD_BYTES = 28;
 const TICK_MS = 1000;
-/** While there is little to do, packets go ahead of what else runs on the machine, as the kernel's own do. */
+/** Packets go ahead of what else runs on the machine, as the kernel's own do, but for a flood of small ones. */
 const NICENESS = -15;
 /** Socket buffers of the overlay: a burst of super-packets fits. */
 const SOCKET_BUFFER_BYTES = 8 << 20;

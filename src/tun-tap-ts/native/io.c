@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 64
-/* So many small frames in a batch are more than runs ahead of others; after so long without there is little to do. */
+/* So many frames in a batch are a flood of small ones; it is over after so long without. */
 #define BUSY_FRAMES 32
 #define CALM_MS 50
 /* How long the thread stays awake for more after the last frame, and at most before the rest of its event loop has its turn. */

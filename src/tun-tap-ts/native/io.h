@@ -45,7 +45,7 @@ struct io {
   int32_t *rx, *tx;
   uint32_t rx_frames, tx_frames, rx_count;
   uint32_t budget_frames, budget_bytes;
-  /* Niceness while there is little to do (0: left alone), during bulk, and now; when bulk was last seen (loop time). */
+  /* Niceness while batches have few frames (0: left alone), during a flood, and now; when a flood was last seen (loop time). */
   int niceness, nice_base, nice_now;
   uint64_t busy_at_ms;
   struct udp_tx *udp_tx;
@@ -60,7 +60,7 @@ struct io {
 int io_start(struct io *io, uv_loop_t *loop);
 /* uso: a TAP whose kernel was found to cut UDP super-packets. */
 int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge, bool uso);
-/* Sets the niceness of this thread while there is little to do; children do not inherit it. */
+/* Sets the niceness of this thread while batches have few frames; children do not inherit it. */
 int io_set_niceness(struct io *io, int niceness);
 void io_remove(struct io *io, uint32_t port);
 void io_flush(struct io *io, uint32_t count);

@@ -41,9 +41,9 @@ export interface PacketIoOptions {
   /** Bytes taken from one port before the next has its turn. Default 256 KiB. */
   readonly budgetBytes?: number;
   /**
-   * Niceness of this thread while there is little to do, -20 to 0. During bulk it is what it was before, as the
-   * kernel's softirqs run ahead of everything until there is so much that ksoftirqd takes over. Children begin with 0. Without the right to
-   * it (CAP_SYS_NICE) it stays as it is. Default 0.
+   * Niceness of this thread while batches have few frames, -20 to 0. During a flood of small ones it is what it was
+   * before, as the kernel's softirqs run ahead of everything until there is so much that ksoftirqd takes over. Children begin
+   * with 0. Without the right to it (CAP_SYS_NICE) it stays as it is. Default 0.
    */
   readonly niceness?: number;
 }
