@@ -85,6 +85,13 @@ describe("a client", () => {
   });
 });
 
+it("a connection that cannot be accepted is lost, not the server", async () => {
+  const port = await start(PATIENT);
+  // As node:net tells of a failed accept(2).
+  servers.at(-1)?.emit("error", Object.assign(new Error("accept ENFILE"), { code: "ENFILE" }));
+  expect(await ask(port, "127.0.0.1")).toBe("heard");
+});
+
 describe("a watch", () => {
   it("that is read slowly gathers no listeners", async () => {
     const object = { metadata: { name: "x".repeat(500_000) } } as KubeObject;

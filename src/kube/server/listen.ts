@@ -62,6 +62,8 @@ export async function listen(place: Place, listener: RequestListener): Promise<S
     const at = "socketPath" in place ? { path: place.socketPath } : { host: place.host, port: place.port };
     server.listen(at, () => {
       server.off("error", fail);
+      // A connection that cannot be accepted (ENFILE, ENOBUFS) is lost, but not the process.
+      server.on("error", () => undefined);
       resolve();
     });
     // The socket is bound when listen returns, and no connection is accepted before the next turn.
