@@ -25,7 +25,7 @@ import { nodeAddresses } from "./nodeAddresses.js";
 import { claimNodeNetns, configureNodeNetns, nodeNetnsName } from "./nodeNetns.js";
 import { connectFrom } from "./nodeSockets.js";
 import { OwnedJournal } from "./owned.js";
-import { followPeers } from "./peerRoutes.js";
+import { followPeers } from "./peers.js";
 import { PodIpam } from "./pods/ipam.js";
 import { Kubelet } from "./pods/kubelet.js";
 import { SandboxStore } from "./pods/sandbox.js";
@@ -294,7 +294,7 @@ class NodeProcess implements RunningNode {
       ...(ipv6 ? [formatIpv6Prefix(ipv6.podSubnet)] : []),
     ]);
     registration.start();
-    const nodes = followPeers(this.#client, config.name, dataplane.datapath, dataplane.nodenetPort);
+    const nodes = followPeers(this.#client, config.name, dataplane);
     this.#stops.push(
       () => proxy.stop(),
       () => registration.stop(),

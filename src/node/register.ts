@@ -3,8 +3,10 @@ import { arch, availableParallelism, release } from "node:os";
 import { type KubeClient, type Node, StatusError } from "../kube/index.js";
 import type { NodeConfig } from "./config.js";
 
-/** Annotations on the Node: flannel's own for the underlay address. */
+/** Annotation on the Node: flannel's own, for the underlay address. */
 export const PUBLIC_IP_ANNOTATION = "flannel.alpha.coreos.com/public-ip";
+/** Annotation of our own: this node reads super-packets that come whole (tun-tap-ts, `PacketIo.sendWhole`). */
+export const SUPER_PACKETS_ANNOTATION = "podwire.dev/super-packets";
 export const HEARTBEAT_MS = 1000;
 
 /** The CPUs are the machine's: topology hints need them, and nothing is accounted. */
@@ -24,7 +26,10 @@ function nodeObject(config: NodeConfig, podCidrs: readonly string[]): Node {
         "kubernetes.io/arch": arch() === "x64" ? "amd64" : arch(),
         ...config.labels,
       },
-      annotations: { [PUBLIC_IP_ANNOTATION]: config.underlay.address },
+      annotations: {
+        [PUBLIC_IP_ANNOTATION]: config.underlay.address,
+        [SUPER_PACKETS_ANNOTATION]: "whole",
+      },
     },
     spec: { podCIDR: podCidrs[0], podCIDRs: [...podCidrs] },
   };

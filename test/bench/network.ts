@@ -4,7 +4,7 @@ import { type BenchOptions, selected } from "./options.js";
 import { haproxy } from "./paths/haproxy.js";
 import { kernelDirect, kernelDnat, kernelDnatVxlan } from "./paths/kernel.js";
 import { buildLoad, type Path, type PathSet } from "./paths/path.js";
-import { podwire } from "./paths/podwire.js";
+import { podwire, podwireCut } from "./paths/podwire.js";
 import { openvpn, tinc, wireguardGo } from "./paths/tunnels.js";
 import { type Bench, PROBES, type Probe } from "./probes.js";
 import type { Report } from "./report.js";
@@ -47,7 +47,17 @@ export async function benchNetwork(
 }
 
 function sets(profile: string | undefined): PathSet[] {
-  return [kernelDirect, kernelDnat, kernelDnatVxlan, podwire(profile), openvpn, tinc, wireguardGo, haproxy];
+  return [
+    kernelDirect,
+    kernelDnat,
+    kernelDnatVxlan,
+    podwire(profile),
+    podwireCut,
+    openvpn,
+    tinc,
+    wireguardGo,
+    haproxy,
+  ];
 }
 
 async function setUpPaths(lab: Lab, options: BenchOptions, report: Report): Promise<Path[]> {

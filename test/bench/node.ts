@@ -87,6 +87,7 @@ for (const peer of plan.peers) {
   const nextHop = ip(peer.underlay);
   routes.put({ prefix: prefix(peer.subnet), port: dataplane.overlayPort, nextHop });
   routes.put({ prefix: { address: ip(peer.nodeIp), length: 32 }, port: dataplane.nodenetPort, nextHop });
+  if (plan.whole) dataplane.io.sendWhole(nextHop, true);
 }
 for (const pod of plan.pods) attach(pod);
 for (const object of serviceObjects(plan.services)) services.onServiceUpsert(object);

@@ -33,6 +33,8 @@ export interface NodePlan extends PeerPlan {
   readonly pods: readonly PodPlan[];
   readonly peers: readonly PeerPlan[];
   readonly services: readonly ServicePlan[];
+  /** Super-packets go whole to the peers, as between nodes of one machine; else they are cut, as between machines. */
+  readonly whole: boolean;
 }
 
 const PROTOCOLS = { bulk: "TCP", rr: "TCP", connect: "TCP", udp: "UDP" } as const;

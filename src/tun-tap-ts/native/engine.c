@@ -172,8 +172,18 @@ static napi_value io_niceness(napi_env env, napi_callback_info info) {
   args(env, info, a);
   struct engine *e = engine_of(env, a[0]);
   if (!e) return throw_errno(env, EBADF, "closed");
-  int err = io_set_niceness(&e->io, as_int(env, a[1]));
+  int err = turns_set_niceness(&e->io.turns, as_int(env, a[1]));
   return err ? throw_errno(env, -err, "sched_setattr") : NULL;
+}
+
+/* ioTakeWhole(io, peer, takes): whether it will be sent super-packets whole */
+static napi_value io_take_whole(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX], result;
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  bool takes = e && udp_take_whole(&e->io, (uint32_t)as_int(env, a[1]), as_bool(env, a[2]));
+  napi_get_boolean(env, takes, &result);
+  return result;
 }
 
 /* ioRemove(io, id): the port is silent at once; its id stays taken until ioRelease */
@@ -246,6 +256,7 @@ void set_engine_bindings(napi_env env, napi_value exports) {
       {"ioCreate", io_create},       {"ioAdd", io_add_port},     {"ioRemove", io_remove_port},
       {"ioRelease", io_release_port}, {"ioFlush", io_flush_frames}, {"ioStats", io_stats},
       {"ioRef", io_ref},             {"ioClose", io_close_engine}, {"ioSetNiceness", io_niceness},
+      {"ioTakeWhole", io_take_whole},
   };
   set_bindings(env, exports, bindings, sizeof bindings / sizeof *bindings);
 }

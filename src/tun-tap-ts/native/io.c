@@ -5,19 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 64
-/* So many frames in a batch are a flood of small ones; it is over after so long without. */
-#define BUSY_FRAMES 32
-#define CALM_MS 50
 /* How long the thread stays awake for more after the last frame, and at most before the rest of its event loop has its turn. */
 #define LINGER_NS 50000
 #define TURN_NS 1000000
-/* A sched_yield(2) that took longer has let another thread run. */
-#define YIELDED_NS 5000
 
 void io_push(struct io *io, uint32_t port, uint32_t length, uint32_t peer, uint16_t peer_port) {
   int32_t *e = io->rx + (size_t)STRIDE * io->rx_count++;
@@ -40,51 +33,10 @@ void io_grow(struct io *io, uint32_t length) {
   io->rx_at = ((uint64_t)e[1] + length + 63) & ~63ull;
 }
 
-/* struct sched_attr of sched_setattr(2), which the C library does not know. */
-struct sched_attributes {
-  uint32_t size, policy;
-  uint64_t flags;
-  int32_t nice;
-  uint32_t priority;
-  uint64_t runtime, deadline, period;
-};
-
-/* SCHED_RESET_ON_FORK: pods' processes and other children begin with niceness 0. */
-static int be_nice(struct io *io, int nice) {
-  if (io->nice_now == nice) return 0;
-  struct sched_attributes a = {.size = sizeof a, .policy = SCHED_OTHER, .flags = 1, .nice = nice};
-  if (syscall(SYS_sched_setattr, 0, &a, 0) < 0) return -errno;
-  io->nice_now = nice;
-  return 0;
-}
-
-int io_set_niceness(struct io *io, int niceness) {
-  io->nice_base = io->nice_now = getpriority(PRIO_PROCESS, 0);
-  int err = be_nice(io, niceness);
-  if (!err) io->niceness = niceness;
-  return err;
-}
-
-/*
- * As the kernel does with softirqs: what comes in is dealt with at once, ahead of other work, until it is so much that
- * it has to compete for the processor as everything else (there as ksoftirqd). A flood is cheaper so, too: preempting
- * its sender for each packet makes small batches.
- */
-static void give_way(struct io *io) {
-  if (!io->niceness) return;
-  uint64_t now_ms = uv_now(io->poll.loop);
-  if (io->rx_count >= BUSY_FRAMES) {
-    io->busy_at_ms = now_ms;
-    be_nice(io, io->nice_base);
-  } else if (io->nice_now != io->niceness && now_ms - io->busy_at_ms >= CALM_MS) {
-    be_nice(io, io->niceness);
-  }
-}
-
 /* Hands the batch up, sends what comes back, and empties the arena. */
 static void deliver(struct io *io) {
   if (!io->rx_count) return;
-  give_way(io);
+  turns_batch(&io->turns, io->rx_count, io->rx_at, uv_hrtime());
   uint32_t count = io->on_batch(io, io->rx_count);
   if (io->closed) return;
   io_flush(io, count);
@@ -151,23 +103,22 @@ static bool work(struct io *io) {
 
 /*
  * Waking a thread that sleeps, on a processor that sleeps, costs more than a packet does, above all on a virtual
- * machine: so it stays awake for the answer or the next packet of the stream, unless another thread wants the processor.
+ * machine: so it stays awake for the answer or the next packet of the stream, and lets other threads run meanwhile.
  */
 static void on_ready(uv_poll_t *handle, int status, int events) {
   (void)status;
   (void)events;
   struct io *io = handle->data;
   uint64_t now = uv_hrtime(), start = now, busy = now;
+  turns_woken(&io->turns, now);
   do {
     bool worked = work(io);
     if (io->closed) return;
     now = uv_hrtime();
-    if (worked) {
+    if (worked)
       busy = now;
-      continue;
-    }
-    sched_yield();
-    if (uv_hrtime() - now > YIELDED_NS) return;
+    else
+      sched_yield();
   } while (now - busy < LINGER_NS && now - start < TURN_NS);
 }
 
@@ -274,7 +225,7 @@ void io_flush(struct io *io, uint32_t count) {
 void io_close(struct io *io, uv_close_cb closed) {
   if (io->closed) return;
   io->closed = true;
-  if (io->niceness) be_nice(io, io->nice_base);
+  turns_end(&io->turns);
   uv_poll_stop(&io->poll);
   close(io->epfd);
   free(io->udp_tx);

@@ -8,11 +8,13 @@
 #include <uv.h>
 
 #include "offload.h"
+#include "turns.h"
 
 #define HEADROOM 128
 /* An IP packet of 65,535 bytes behind a VLAN Ethernet header, rounded up. */
 #define FRAME_MAX 65600
 #define PORTS_MAX 1024
+#define PEERS_MAX 1024
 /* Datagrams in one message with UDP_GRO: the kernel joins up to 64, or 128 since 6.11. */
 #define SEGMENTS_PER_RECEIVE 128
 /* Ints per frame in the rx and tx tables: port, offset, length, peer address, peer port. */
@@ -26,7 +28,8 @@ enum { RX_FRAMES, RX_BYTES, RX_ERRORS, RX_MERGED, TX_FRAMES, TX_BYTES, TX_DROPPE
 struct port {
   int fd;
   uint8_t state, kind;
-  bool vnet, gro, merge, gso;
+  /* whole: the last message of a socket was a super-packet. */
+  bool vnet, gro, merge, gso, whole;
   /* Length of the last message of a socket. */
   uint32_t message_bytes;
   uint64_t count[COUNTERS];
@@ -45,11 +48,11 @@ struct io {
   int32_t *rx, *tx;
   uint32_t rx_frames, tx_frames, rx_count;
   uint32_t budget_frames, budget_bytes;
-  /* Niceness while batches have few frames (0: left alone), during a flood, and now; when a flood was last seen (loop time). */
-  int niceness, nice_base, nice_now;
-  uint64_t busy_at_ms;
+  struct turns turns;
   struct udp_tx *udp_tx;
   struct udp_rx *udp_rx;
+  /* Peers on this machine that take super-packets whole. */
+  uint32_t whole_peers, whole_peer[PEERS_MAX];
   /* Returns how many frames of the tx table to send. */
   uint32_t (*on_batch)(struct io *io, uint32_t count);
   void (*on_port_error)(struct io *io, uint32_t port, int err);
@@ -60,8 +63,6 @@ struct io {
 int io_start(struct io *io, uv_loop_t *loop);
 /* uso: a TAP whose kernel was found to cut UDP super-packets. */
 int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge, bool uso);
-/* Sets the niceness of this thread while batches have few frames; children do not inherit it. */
-int io_set_niceness(struct io *io, int niceness);
 void io_remove(struct io *io, uint32_t port);
 void io_flush(struct io *io, uint32_t count);
 /* Stops and frees what the engine holds; `closed` is called when the struct itself may go. Descriptors stay open. */
@@ -81,17 +82,21 @@ void io_push(struct io *io, uint32_t port, uint32_t length, uint32_t peer, uint1
 /* The newest frame has grown to `length` bytes. */
 void io_grow(struct io *io, uint32_t length);
 
-/* udp.c */
-struct udp_tx *udp_tx_new(void);
-struct udp_rx *udp_rx_new(void);
-/* Returns a descriptor or a negative errno, with the step that failed; *port is the local port. */
+/* udp.c: returns a descriptor or a negative errno, with the step that failed; *port is the local port. */
 int udp_open(const char *address, uint16_t *port, bool reuse, bool gro, int sndbuf, int rcvbuf, const char **step);
 /* Whether the kernel knows UDP_SEGMENT (4.18). */
 bool udp_can_segment(int fd);
 /* Datagrams that the kernel has dropped because the socket's buffer was full. */
 uint32_t udp_kernel_drops(int fd);
-/* Reads until the socket is empty or the budget or the arena is used up. */
+
+/* udp_rx.c: reads until the socket is empty or the budget or the arena is used up. */
+struct udp_rx *udp_rx_new(void);
 void udp_receive(struct io *io, uint32_t port);
+
+/* udp_tx.c */
+struct udp_tx *udp_tx_new(void);
+/* Whether the peer is sent super-packets whole from now on: it must take them, and be on this machine. */
+bool udp_take_whole(struct io *io, uint32_t peer, bool takes);
 void udp_send(struct io *io, struct port *port, uint8_t *frame, uint32_t length, uint32_t peer, uint16_t peer_port);
 /* Writes what udp_send has gathered. */
 void udp_push(struct udp_tx *tx);

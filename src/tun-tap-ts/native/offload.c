@@ -176,6 +176,17 @@ uint32_t gso_next(struct gso *g, uint8_t *segment) {
   return g->header + n;
 }
 
+bool super_read(struct super *s, const uint8_t *p, uint32_t n) {
+  if (n < 40 + VNET_BYTES) return false;
+  s->length = p[0] >> 4 == 6 ? 40u + get16(p + IP6_LEN) : get16(p + 2);
+  if (s->length + VNET_BYTES != n) return false;
+  memcpy(&s->vnet, p + s->length, VNET_BYTES);
+  struct gso g;
+  if (s->vnet.flags != VNET_NEEDS_CSUM || !gso_begin(&g, p, s->length, 0, &s->vnet)) return false;
+  s->vnet.hdr_len = (uint16_t)g.header;
+  return s->vnet.csum_offset == (g.udp ? UDP_CSUM : TCP_CSUM);
+}
+
 static uint32_t l3_bytes(const uint8_t *p) {
   return p[0] >> 4 == 6 ? 40 : 20;
 }

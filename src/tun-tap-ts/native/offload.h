@@ -40,6 +40,15 @@ bool gso_begin(struct gso *g, const uint8_t *frame, uint32_t length, uint32_t l3
 /* Writes the next segment with all checksums; returns its length, 0 at the end. `segment` has room for header + mss. */
 uint32_t gso_next(struct gso *g, uint8_t *segment);
 
+/* A super-packet that came whole: its virtio_net_hdr follows the IP packet. */
+struct super {
+  uint32_t length;
+  struct vnet_hdr vnet;
+};
+
+/* Reads a datagram of IP packet and virtio_net_hdr; false when it is anything else. flannel's are the packet alone. */
+bool super_read(struct super *s, const uint8_t *datagram, uint32_t length);
+
 /* A super-packet that grows in place: `head` is the last frame in the arena. */
 struct merge {
   uint8_t *head; /* NULL: nothing to append to */

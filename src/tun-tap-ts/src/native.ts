@@ -56,6 +56,7 @@ export interface Native {
   ioRef(io: EngineHandle, keepsLoopAlive: boolean): void;
   ioClose(io: EngineHandle): void;
   ioSetNiceness(io: EngineHandle, niceness: number): void;
+  ioTakeWhole(io: EngineHandle, peer: number, takes: boolean): boolean;
 }
 
 let loaded: Native | undefined;

@@ -156,6 +156,18 @@ export class PacketIo {
     setImmediate(() => native().ioRelease(this.#engine, port));
   }
 
+  /**
+   * Says whether a peer reads super-packets that come whole: a datagram of the IP packet and, behind it, its
+   * `virtio_net_hdr`. Used only where nothing but this machine's memory lies between, as the checksum stays partial; super-packets to
+   * other peers are cut. UDP ports with `merge` read them from any address of this machine.
+   *
+   * @param peer IPv4 address as bits
+   * @returns whether its super-packets go whole from now on
+   */
+  sendWhole(peer: number, takes: boolean): boolean {
+    return native().ioTakeWhole(this.#engine, peer | 0, takes);
+  }
+
   /** Sends the first `frameCount` entries of `tx` now, outside of a batch or within one. */
   flush(frameCount: number): void {
     native().ioFlush(this.#engine, frameCount);

@@ -1,5 +1,6 @@
 /** What the engine does to its process and says about its sockets; bad arguments. */
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { getPriority } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import { PacketIo } from "../src/index.js";
@@ -68,6 +69,46 @@ describe("niceness", () => {
     collector(lab);
     expect(getPriority()).toBe(before);
     expect(() => collector(lab, { niceness: 3 })).toThrow("niceness");
+  });
+});
+
+/** The processors that this thread may run on, and how many a child of it gets. */
+const processors = (): string =>
+  /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync("/proc/thread-self/status", "utf8"))![1]!;
+const processorsOfChild = (): number => Number(execFileSync("nproc", { encoding: "utf8" }));
+
+describe("on two processors", () => {
+  const hasTwo = processorsOfChild() === 2;
+  if (!hasTwo)
+    console.log(`skipped: keeping to one of two processors; there are ${processorsOfChild()} here`);
+
+  it.runIf(hasTwo)("keeps to the last one while it carries bulk; its children do not", async () => {
+    const before = processors();
+    const from = sender(lab);
+    const to = collector(lab);
+    const udp = socket(lab);
+    to.io.addUdp(udp);
+    const send = async (count: number, length: number) => {
+      const arrived = to.batches.length;
+      from.send(Array(count).fill({ bytes: payload(length) }), udp.port);
+      await until(() => to.batches.length > arrived, "a batch");
+      to.frames.length = 0;
+    };
+    for (let i = 0; i < 100; i++) await send(1, 100);
+    expect(processors()).toBe(before);
+    const bulk = async () => {
+      for (let i = 0; processors() === before; i++) {
+        expect(i).toBeLessThan(2000);
+        await send(16, 60_000);
+      }
+    };
+    await bulk();
+    expect(processors()).toBe(/\d+$/.exec(before)![0]);
+    expect(processorsOfChild()).toBe(2);
+    while (processors() !== before) await send(1, 100);
+    await bulk();
+    to.io.close();
+    expect(processors()).toBe(before);
   });
 });
 

@@ -12,7 +12,8 @@ export interface TunnelEnd {
   udpStats(): PortStats;
 }
 
-export function tunnel(lab: Lab): [TunnelEnd, TunnelEnd] {
+/** @param whole super-packets are not cut on the way */
+export function tunnel(lab: Lab, { whole = false } = {}): [TunnelEnd, TunnelEnd] {
   const sides = [1, 2].map((n) => {
     const { tap, ns } = lab.host(`10.77.0.${n}/24`, { mode: "tun", vnetHdr: true });
     ip("-n", ns, "link", "set", "eth0", "mtu", MTU_BYTES);
@@ -48,6 +49,7 @@ export function tunnel(lab: Lab): [TunnelEnd, TunnelEnd] {
     lab.later(() => io.close());
     io.addTap(side.tap);
     io.addUdp(side.udp);
+    io.sendWhole(peer.underlay, whole);
     return { ns: side.ns, address: side.address, udpStats: () => io.ioStats(1)! };
   });
   return [ends[0]!, ends[1]!];

@@ -20,19 +20,29 @@ const peer = (i: number) => ({
   underlay: `127.1.0.${10 + i}`,
 });
 
-/** @param profile directory for CPU profiles of the nodes */
+/** Nodes on one machine. @param profile directory for CPU profiles of the nodes */
 export function podwire(profile?: string): PathSet {
   return {
     names: ["podwire-pod", "podwire-clusterip", "podwire-nodes", "podwire-nodeport"],
-    setUp: (lab) => setUp(lab, profile),
+    setUp: (lab) => setUp(lab, "", profile),
   };
 }
 
-async function setUp(lab: Lab, profile: string | undefined): Promise<Path[]> {
-  const host = await lab.netns("host");
-  const client = await makePod(lab, "client", "172.16.1.2");
-  const near = await makePod(lab, "near", "172.16.1.3");
-  const far = await makePod(lab, "far", "172.16.2.2");
+/** The same two nodes as if a network lay between: super-packets are cut and merged. */
+export const podwireCut: PathSet = {
+  names: ["podwire-cut"],
+  async setUp(lab) {
+    const paths = await setUp(lab, "cut-", undefined);
+    return paths.flatMap((path) => (path.name === "podwire-nodes" ? { ...path, name: "podwire-cut" } : []));
+  },
+};
+
+/** @param role before the names of the namespaces; empty: super-packets go whole */
+async function setUp(lab: Lab, role: string, profile: string | undefined): Promise<Path[]> {
+  const host = await lab.netns(`${role}host`);
+  const client = await makePod(lab, `${role}client`, "172.16.1.2");
+  const near = await makePod(lab, `${role}near`, "172.16.1.3");
+  const far = await makePod(lab, `${role}far`, "172.16.2.2");
   const services: ServicePlan[] = [
     { name: "near", clusterIp: "10.254.0.5", endpoint: near.ip, nodeName: "n1" },
     { name: "far", clusterIp: "10.254.0.6", endpoint: far.ip, nodeName: "n2", nodePorts: NODE_PORTS },
@@ -43,6 +53,7 @@ async function setUp(lab: Lab, profile: string | undefined): Promise<Path[]> {
     pods,
     peers: [peer(3 - i)],
     services,
+    whole: role === "",
   });
   const nodes = [
     await startNode(lab, host, plan(1, [client, near]), profile),

@@ -1,0 +1,25 @@
+/* When and where the engine's thread has its turn: niceness, the processor that it keeps to, how long it stays awake. */
+#ifndef TUN_TAP_TURNS_H
+#define TUN_TAP_TURNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct turns {
+  /* Niceness while batches have few frames (0: left alone), before it was set, and now. */
+  int niceness, nice_base, nice_now;
+  uint64_t flood_ns;
+  /* What came in since when, and when it last was bulk. */
+  uint64_t since_ns, bytes, bulk_ns;
+};
+
+/* Returns 0 or a negative errno. */
+int turns_set_niceness(struct turns *t, int niceness);
+/* The thread was woken: what was decided for a flood or for bulk that is over ends. */
+void turns_woken(struct turns *t, uint64_t now_ns);
+/* A batch has come in and will be handed up. */
+void turns_batch(struct turns *t, uint32_t frames, uint64_t bytes, uint64_t now_ns);
+/* Everything is as it was before. */
+void turns_end(struct turns *t);
+
+#endif
