@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { ReplicationController } from "../../src/kube/index.js";
+import type { Node, ReplicationController } from "../../src/kube/index.js";
 import { NODES, ServiceLab } from "./service-lab.js";
 
 /** Upstream's measurement between nodes (test/e2e/network/networking_perf.go), with its program, iperf 2. */
@@ -62,5 +62,44 @@ it("[sig-network] Networking IPerf2 [Feature:Networking-Performance] should run 
     expect(total?.interval).toMatch(/^0\.0+-3\./);
     expect(total?.bytes).toBeGreaterThanOrEqual(Math.max(...lines.slice(0, -1).map(({ bytes }) => bytes)));
     for (const { bitsPerSecond } of lines) expect(bitsPerSecond, stdout).toBeGreaterThan(0);
+  }
+});
+
+it("between nodes of one machine super-packets stay whole, unless the receiving node does not read them so", async () => {
+  const [sender, receiver] = ["k1", "k2"];
+  await lab.pod(sender, { node: NODES[0] });
+  await lab.pod(receiver, { node: NODES[1] });
+  await lab.ready(sender, receiver);
+  const address = await lab.podIp(receiver);
+  const server = await lab.spawn(receiver, "iperf", "-s", "-p", String(PORT));
+  await server.says("Server listening");
+  type Report = {
+    nodes: { name: string; status: { ports: { overlay: { txBytes: number; txSegments: number } } } }[];
+  };
+  /** How many bytes the sender's node sent to others, and how many packets it cut them into. */
+  const sent = async () => {
+    const { nodes } = await lab.test.json<Report>("status");
+    return nodes.find(({ name }) => name === NODES[0])!.status.ports.overlay;
+  };
+  const bulk = async () => {
+    const before = await sent();
+    const { code } = await lab.run(sender, "iperf", "-p", String(PORT), "-n", "64M", "-c", address);
+    expect(code).toBe(0);
+    const after = await sent();
+    expect(after.txBytes - before.txBytes).toBeGreaterThan(64e6);
+    return after.txSegments - before.txSegments;
+  };
+  try {
+    expect(await bulk()).toBe(0);
+    const annotate = (value: string) =>
+      lab.edit<Node>("nodes", NODES[1], ({ metadata }) => {
+        metadata!.annotations!["podwire.dev/super-packets"] = value;
+      });
+    await annotate("");
+    await lab.until("bulk is cut", async () => (await bulk()) > 40_000);
+    await annotate("whole");
+    await lab.until("bulk is whole again", async () => (await bulk()) === 0);
+  } finally {
+    server.kill();
   }
 });
