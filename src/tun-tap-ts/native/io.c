@@ -36,7 +36,8 @@ void io_grow(struct io *io, uint32_t length) {
 /* Hands the batch up, sends what comes back, and empties the arena. */
 static void deliver(struct io *io) {
   if (!io->rx_count) return;
-  turns_batch(&io->turns, io->rx_count, io->rx_at, uv_hrtime());
+  turns_batch(&io->turns, io->rx_count, io->rx_at, io->peer_bytes, uv_hrtime());
+  io->peer_bytes = 0;
   uint32_t count = io->on_batch(io, io->rx_count);
   if (io->closed) return;
   io_flush(io, count);
@@ -92,7 +93,9 @@ static bool work(struct io *io) {
     /* JavaScript may have removed it while it held the last batch. */
     if (p->state != PORT_LIVE) continue;
     if (p->kind == KIND_UDP) {
+      uint64_t before = io->rx_at;
       udp_receive(io, id);
+      io->peer_bytes += io->rx_at - before;
     } else {
       tap_receive(io, id);
     }
@@ -110,7 +113,7 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
   (void)events;
   struct io *io = handle->data;
   uint64_t now = uv_hrtime(), start = now, busy = now;
-  turns_woken(&io->turns, now);
+  turns_woken(now);
   do {
     bool worked = work(io);
     if (io->closed) return;

@@ -45,6 +45,8 @@ struct io {
   bool closed, uso;
   uint8_t *arena;
   uint64_t arena_bytes, rx_end, rx_at;
+  /* Of the batch, what peers sent. */
+  uint64_t peer_bytes;
   int32_t *rx, *tx;
   uint32_t rx_frames, tx_frames, rx_count;
   uint32_t budget_frames, budget_bytes;

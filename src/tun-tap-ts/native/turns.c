@@ -55,21 +55,23 @@ static void follow_flood(struct turns *t, uint32_t frames, uint64_t now_ns) {
   }
 }
 
-/* The thread keeps to one processor; which it had before. */
+/* Whether the thread keeps to one processor; to which, and which ones it had before. */
 static _Thread_local bool kept;
-static _Thread_local cpu_set_t before;
+static _Thread_local cpu_set_t last, before;
+/* When any engine of the thread last carried bulk. */
+static _Thread_local uint64_t bulk_ns;
 
-static void keep_to(const cpu_set_t *processors, bool keep) {
-  if (sched_setaffinity(0, sizeof *processors, processors) == 0) kept = keep;
+/* What somebody else has chosen for the thread meanwhile stays. */
+static void let_go(void) {
+  cpu_set_t now;
+  if (!kept) return;
+  kept = false;
+  if (sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &last)) sched_setaffinity(0, sizeof before, &before);
 }
 
 /* Pods' processes and other children may run anywhere. */
-static void in_child(void) {
-  if (kept) keep_to(&before, false);
-}
-
 static void watch_forks(void) {
-  pthread_atfork(NULL, NULL, in_child);
+  pthread_atfork(NULL, NULL, let_go);
 }
 
 /* The last of two processors, so that the threads of all nodes of a machine meet there. */
@@ -77,11 +79,10 @@ static void keep_together(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   if (sched_getaffinity(0, sizeof before, &before) < 0 || CPU_COUNT(&before) != SCARCE_PROCESSORS) return;
   pthread_once(&once, watch_forks);
-  cpu_set_t last;
   CPU_ZERO(&last);
   for (int i = CPU_SETSIZE - 1; !CPU_COUNT(&last); i--)
     if (CPU_ISSET(i, &before)) CPU_SET(i, &last);
-  keep_to(&last, true);
+  kept = sched_setaffinity(0, sizeof last, &last) == 0;
 }
 
 /*
@@ -89,28 +90,33 @@ static void keep_together(void) {
  * the threads share one while they carry bulk: what one has written the other reads from the cache, they wake each other
  * without an interrupt, and the ends have the other processor.
  */
-static void follow_bulk(struct turns *t, uint64_t bytes, uint64_t now_ns) {
+static void follow_bulk(struct turns *t, uint64_t bytes, uint64_t peer_bytes, uint64_t now_ns) {
   t->bytes += bytes;
+  t->peer_bytes += peer_bytes;
   uint64_t window = now_ns - t->since_ns;
   if (window < WINDOW_NS) return;
-  bool bulk = t->bytes / (window / 1000) >= BULK_BYTES_PER_MS / 1000;
+  uint64_t least = BULK_BYTES_PER_MS / 1000 * (window / 1000);
+  bool bulk = t->bytes >= least;
+  /* Streams both ways are more than one processor can carry. */
+  bool both = t->peer_bytes >= least && t->bytes - t->peer_bytes >= least;
   t->since_ns = now_ns;
-  t->bytes = 0;
-  if (!bulk) return;
-  t->bulk_ns = now_ns;
+  t->bytes = t->peer_bytes = 0;
+  if (both) let_go();
+  if (!bulk || both) return;
+  bulk_ns = now_ns;
   if (!kept) keep_together();
 }
 
-void turns_woken(struct turns *t, uint64_t now_ns) {
-  if (kept && now_ns - t->bulk_ns >= CALM_NS) keep_to(&before, false);
+void turns_woken(uint64_t now_ns) {
+  if (now_ns - bulk_ns >= CALM_NS) let_go();
 }
 
-void turns_batch(struct turns *t, uint32_t frames, uint64_t bytes, uint64_t now_ns) {
+void turns_batch(struct turns *t, uint32_t frames, uint64_t bytes, uint64_t peer_bytes, uint64_t now_ns) {
   follow_flood(t, frames, now_ns);
-  follow_bulk(t, bytes, now_ns);
+  follow_bulk(t, bytes, peer_bytes, now_ns);
 }
 
 void turns_end(struct turns *t) {
   if (t->niceness) be_nice(t, t->nice_base);
-  if (kept) keep_to(&before, false);
+  let_go();
 }

@@ -9,16 +9,16 @@ struct turns {
   /* Niceness while batches have few frames (0: left alone), before it was set, and now. */
   int niceness, nice_base, nice_now;
   uint64_t flood_ns;
-  /* What came in since when, and when it last was bulk. */
-  uint64_t since_ns, bytes, bulk_ns;
+  /* What came in since when, and how much of it peers sent. */
+  uint64_t since_ns, bytes, peer_bytes;
 };
 
 /* Returns 0 or a negative errno. */
 int turns_set_niceness(struct turns *t, int niceness);
-/* The thread was woken: what was decided for a flood or for bulk that is over ends. */
-void turns_woken(struct turns *t, uint64_t now_ns);
+/* The thread was woken: keeping to one processor for bulk that is over ends. */
+void turns_woken(uint64_t now_ns);
 /* A batch has come in and will be handed up. */
-void turns_batch(struct turns *t, uint32_t frames, uint64_t bytes, uint64_t now_ns);
+void turns_batch(struct turns *t, uint32_t frames, uint64_t bytes, uint64_t peer_bytes, uint64_t now_ns);
 /* Everything is as it was before. */
 void turns_end(struct turns *t);
 

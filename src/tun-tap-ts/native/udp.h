@@ -19,7 +19,7 @@
 /* Payload of the largest datagram over IPv4. */
 #define DATAGRAM_MAX 65507
 
-/* Whether the way to this address never leaves the machine: loopback alone has an MTU that holds the largest datagram. */
+/* Whether the way to this address holds the largest datagram in one piece: loopback, or a device (a veth pair, say) that was told so. */
 bool udp_is_here(uint32_t address);
 
 #endif

@@ -11,8 +11,9 @@
 
 #define RECEIVE_MESSAGES 16
 
-/* Addresses that datagrams were found to come from without a network between, each at the place of its low bits. */
+/* Addresses that datagrams were found to come from without a network between; each has one place (Fibonacci hashing). */
 #define HERE 64
+#define HERE_AT(peer) ((peer) * 2654435769u >> 26)
 
 struct udp_rx {
   uint32_t here[HERE];
@@ -79,7 +80,7 @@ static void place(struct io *io, uint32_t id, struct merge *m, const uint8_t *p,
 }
 
 static bool comes_from_here(struct udp_rx *rx, uint32_t peer) {
-  uint32_t *seen = &rx->here[peer % HERE];
+  uint32_t *seen = &rx->here[HERE_AT(peer)];
   if (*seen == peer) return true;
   if (!udp_is_here(peer)) return false;
   *seen = peer;

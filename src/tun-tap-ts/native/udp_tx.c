@@ -161,8 +161,8 @@ static void send_segments(struct udp_tx *tx, struct gso *g, uint32_t length, uin
 bool udp_take_whole(struct io *io, uint32_t peer, bool takes) {
   uint32_t i = 0;
   while (i < io->whole_peers && io->whole_peer[i] != peer) i++;
-  takes = takes && udp_is_here(peer);
-  if (takes && i == io->whole_peers && i < PEERS_MAX) io->whole_peer[io->whole_peers++] = peer;
+  takes = takes && i < PEERS_MAX && udp_is_here(peer);
+  if (takes && i == io->whole_peers) io->whole_peer[io->whole_peers++] = peer;
   if (!takes && i < io->whole_peers) io->whole_peer[i] = io->whole_peer[--io->whole_peers];
   return takes;
 }

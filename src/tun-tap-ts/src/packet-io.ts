@@ -60,7 +60,7 @@ interface PortAbilities {
 export interface PortStats {
   readonly rxFrames: number;
   readonly rxBytes: number;
-  /** Failed reads, truncated or empty datagrams. */
+  /** Failed reads, truncated or empty datagrams, whole super-packets from elsewhere. */
   readonly rxErrors: number;
   /** Segments appended to a super-packet. */
   readonly rxMerged: number;
