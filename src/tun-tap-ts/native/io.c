@@ -130,7 +130,8 @@ int io_start(struct io *io, uv_loop_t *loop) {
   if (io->epfd < 0) return -errno;
   io->udp_tx = udp_tx_new();
   io->udp_rx = udp_rx_new();
-  if (!io->udp_tx || !io->udp_rx) return -ENOMEM;
+  io->tap_tx = tap_tx_new();
+  if (!io->udp_tx || !io->udp_rx || !io->tap_tx) return -ENOMEM;
   int err = uv_poll_init(loop, &io->poll, io->epfd);
   if (err) return err;
   io->poll.data = io;
@@ -156,57 +157,6 @@ void io_remove(struct io *io, uint32_t id) {
   p->state = PORT_RETIRED;
 }
 
-static void count_write(struct port *p, ssize_t n, uint32_t length) {
-  if (n >= 0) {
-    p->count[TX_FRAMES]++;
-    p->count[TX_BYTES] += length;
-  } else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
-    p->count[TX_DROPPED]++;
-  } else {
-    p->count[TX_ERRORS]++;
-  }
-}
-
-/* Software segmentation towards a TAP that takes no virtio_net_hdr. */
-static void tap_segment(struct port *p, const uint8_t *frame, uint32_t length, const struct vnet_hdr *h) {
-  uint32_t l3 = p->kind == KIND_TUN ? 0 : length > 14 && frame[12] == 0x81 && frame[13] == 0 ? 18 : 14;
-  struct gso g;
-  if (!gso_begin(&g, frame, length, l3, h)) {
-    p->count[TX_ERRORS]++;
-    return;
-  }
-  uint8_t segment[GSO_HEADER_MAX + FRAME_MAX];
-  uint32_t n;
-  ssize_t written = 0;
-  while (written >= 0 && (n = gso_next(&g, segment))) {
-    written = write(p->fd, segment, n);
-    if (written >= 0) p->count[TX_SEGMENTS]++;
-  }
-  count_write(p, written, length);
-}
-
-static void tap_send(struct port *p, uint8_t *frame, uint32_t length) {
-  if (p->vnet) {
-    count_write(p, write(p->fd, frame - VNET_BYTES, length + VNET_BYTES), length);
-    return;
-  }
-  struct vnet_hdr h;
-  memcpy(&h, frame - VNET_BYTES, sizeof h);
-  if (h.gso_type) {
-    tap_segment(p, frame, length, &h);
-    return;
-  }
-  if (h.flags & VNET_NEEDS_CSUM) {
-    if (!csum_complete(frame, length, &h)) {
-      p->count[TX_ERRORS]++;
-      return;
-    }
-    /* The same frame may go to further ports, which must not complete it again. */
-    memset(frame - VNET_BYTES, 0, VNET_BYTES);
-  }
-  count_write(p, write(p->fd, frame, length), length);
-}
-
 void io_flush(struct io *io, uint32_t count) {
   if (count > io->tx_frames) count = io->tx_frames;
   const int32_t *e = io->tx;
@@ -217,11 +167,14 @@ void io_flush(struct io *io, uint32_t count) {
     if (offset < VNET_BYTES || !length || length > FRAME_MAX || (uint64_t)offset + length > io->arena_bytes) {
       p->count[TX_ERRORS]++;
     } else if (p->kind == KIND_UDP) {
+      /* What came first does not wait until this is cut and sent. */
+      tap_push(io->tap_tx);
       udp_send(io, p, io->arena + offset, length, (uint32_t)e[3], (uint16_t)e[4]);
     } else {
-      tap_send(p, io->arena + offset, length);
+      tap_send(io->tap_tx, p, io->arena + offset, length);
     }
   }
+  tap_push(io->tap_tx);
   udp_push(io->udp_tx);
 }
 
@@ -233,5 +186,6 @@ void io_close(struct io *io, uv_close_cb closed) {
   close(io->epfd);
   free(io->udp_tx);
   free(io->udp_rx);
+  tap_tx_free(io->tap_tx);
   uv_close((uv_handle_t *)&io->poll, closed);
 }

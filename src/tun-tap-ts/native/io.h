@@ -37,6 +37,7 @@ struct port {
 
 struct udp_tx;
 struct udp_rx;
+struct tap_tx;
 
 struct io {
   uv_poll_t poll;
@@ -53,6 +54,7 @@ struct io {
   struct turns turns;
   struct udp_tx *udp_tx;
   struct udp_rx *udp_rx;
+  struct tap_tx *tap_tx;
   /* Peers on this machine that take super-packets whole. */
   uint32_t whole_peers, whole_peer[PEERS_MAX];
   /* Returns how many frames of the tx table to send. */
@@ -102,5 +104,13 @@ bool udp_take_whole(struct io *io, uint32_t peer, bool takes);
 void udp_send(struct io *io, struct port *port, uint8_t *frame, uint32_t length, uint32_t peer, uint16_t peer_port);
 /* Writes what udp_send has gathered. */
 void udp_push(struct udp_tx *tx);
+
+/* tap_tx.c */
+struct tap_tx *tap_tx_new(void);
+void tap_tx_free(struct tap_tx *tx);
+/* The frame must stay where it is until tap_push. */
+void tap_send(struct tap_tx *tx, struct port *port, uint8_t *frame, uint32_t length);
+/* Writes what tap_send has gathered. */
+void tap_push(struct tap_tx *tx);
 
 #endif

@@ -137,6 +137,48 @@ it("counts frames to a device that is down, and goes on", () => {
   expect(io.ioStats(port)).toMatchObject({ txFrames: 1, txBytes: 60, txErrors: 1 });
 });
 
+it("writes many frames at once, each port's in their order, and counts those that are refused", async () => {
+  const frames = 300;
+  const ns = lab.netns();
+  ip("-n", ns, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0");
+  ip("-n", ns, "link", "set", "br0", "up");
+  const [first, second, down, far] = ["first", "second", "down", "far"].map((name) => {
+    const tap = openTap({ name, netns: nsPath(ns) });
+    lab.later(() => tap.close());
+    if (name !== "down") ip("-n", ns, "link", "set", name, "master", "br0", "up");
+    return tap;
+  });
+  const { io, frames: seen } = collector(lab, { scratchBytes: frames * 2048 });
+  const farPort = io.addTap(far!);
+  const ports = [io.addTap(first!), io.addTap(down!), io.addTap(second!)];
+  const sent: Buffer[][] = ports.map(() => []);
+  for (let i = 0; i < frames; i++) {
+    const which = i % ports.length;
+    // Broadcast, from an address for each port, of a type that no stack answers, numbered.
+    const bytes = Buffer.concat([
+      Buffer.from(`ffffffffffff02000000000${which}88b5`, "hex"),
+      payload(50 + (i % 900)),
+    ]);
+    bytes.writeUInt32BE(i, 14);
+    const at = io.scratchStart + i * 2048 + 128;
+    io.arena.set(bytes, at);
+    io.tx.set([ports[which]!, at, bytes.length, 0, 0], i * FRAME_STRIDE);
+    sent[which]!.push(bytes);
+  }
+  io.flush(frames);
+  const each = frames / ports.length;
+  expect(ports.map((port) => io.ioStats(port)!)).toMatchObject([
+    { txFrames: each, txErrors: 0, txDropped: 0 },
+    { txFrames: 0, txBytes: 0, txErrors: each },
+    { txFrames: each, txErrors: 0, txDropped: 0 },
+  ]);
+  const from = (which: number) =>
+    seen.filter((f) => f.port === farPort && f.bytes[11] === which && f.bytes.readUInt16BE(12) === 0x88b5);
+  await until(() => from(0).length + from(2).length === 2 * each, "the frames");
+  for (const which of [0, 2])
+    expect(Buffer.concat(from(which).map((f) => f.bytes)).equals(Buffer.concat(sent[which]!))).toBe(true);
+});
+
 it.each([
   // NEEDS_CSUM; the UDP header after 14 bytes of Ethernet and 20 of IPv4.
   [true, [1, 0, 34, 6]],
