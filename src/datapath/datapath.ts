@@ -4,6 +4,7 @@ import { Addresses } from "./addresses.js";
 import { Answers } from "./answers.js";
 import { Bridge } from "./bridge.js";
 import { Conntrack } from "./conntrack/conntrack.js";
+import { FrameField, LOOK_AHEAD_FRAMES, type LookAhead } from "./conntrack/look-ahead.js";
 import { type ConntrackFilter, type ConntrackRecord, matchesFilter } from "./conntrack/records.js";
 import { Counters } from "./counters.js";
 import { Egress } from "./egress.js";
@@ -21,13 +22,17 @@ import type { DatapathOptions } from "./options.js";
 import { Packet } from "./packet.js";
 import { Pipeline } from "./pipeline.js";
 import { PolicyGate } from "./policy-gate.js";
-import { Ports } from "./ports.js";
+import { type Port, Ports } from "./ports.js";
 import { Router } from "./router.js";
 import { type Route, RouteTable } from "./routes.js";
 import { Scratch } from "./scratch.js";
 import { observe, packetId } from "./trace.js";
 import { type NodeAddresses, type PortConfig, PortKind, type TraceSink } from "./types.js";
 import { CONTINUE, NO_ICMP, VERDICTS, Verdict } from "./verdicts.js";
+
+/** Fewer frames are handled at once: there is little to wait for side by side. */
+const LEAST_TO_LOOK_AHEAD = 4;
+const { port: PORT, offset: OFFSET, length: LENGTH, peer: PEER } = FrameField;
 
 /** What a node's datapath says of itself. */
 export interface DatapathStatus {
@@ -63,6 +68,7 @@ export class Datapath {
   private readonly pipeline: Pipeline;
   private readonly fast: FastPath;
   private readonly answers: Answers;
+  private readonly ahead: LookAhead;
   private readonly trace: TraceSink;
   /** The packet that came in, and one for what the node answers while that is still in hand. */
   private readonly packet: Packet;
@@ -112,6 +118,7 @@ export class Datapath {
       egress,
       bridgeNetfilter,
     );
+    this.ahead = this.conntrack.lookAhead(arena);
     const { hostLink } = this;
     this.fast = new FastPath({
       ...{ arena, conntrack: this.conntrack, policies, hostLink, counters, sink },
@@ -158,27 +165,29 @@ export class Datapath {
   }
 
   /**
+   * Handles the first `count` frames of a table, as {@link receive} would one after the other. An entry of the table is
+   * `stride` words, which begin as {@link FrameField} says.
+   */
+  receiveAll(frames: Int32Array, stride: number, count: number): void {
+    const { hints } = this.ahead;
+    for (let first = 0; first < count; first += LOOK_AHEAD_FRAMES) {
+      const group = Math.min(LOOK_AHEAD_FRAMES, count - first);
+      const isWorthIt = group >= LEAST_TO_LOOK_AHEAD && !this.trace.enabled;
+      if (isWorthIt) this.ahead.look(frames, first * stride, stride, group);
+      for (let i = 0, at = first * stride; i < group; i++, at += stride) {
+        const hint = isWorthIt ? hints[i] : 0;
+        this.handle(frames[at + PORT], frames[at + OFFSET], frames[at + LENGTH], frames[at + PEER], hint);
+      }
+    }
+  }
+
+  /**
    * Handles one frame of `length` bytes at `offset` in the arena, behind its virtio_net_hdr. `peer` is the sender's
    * underlay address for overlay and nodenet ports, as a 32-bit word of either sign. What leaves goes to the sink; the
    * frame's bytes may be changed.
    */
   receive(portId: number, offset: number, length: number, peer: number): void {
-    const port = this.ports.get(portId);
-    if (port === undefined) {
-      this.counters.count(Verdict.unknownPort);
-      return;
-    }
-    this.isTracing = this.trace.enabled;
-    if (!this.isTracing && this.fast.forward(port, offset, length, peer | 0)) return;
-    const { packet } = this;
-    packet.begin(port, offset, peer >>> 0, this.nowMs);
-    const accepted = this.ingress.accept(packet, port, length);
-    // The id is taken now: a frame that leaves is in the sink's hands, rewritten.
-    const id = this.isTracing && packet.isParsed ? packetId(packet) : "";
-    const verdict = accepted === CONTINUE ? this.pipeline.carry(packet) : accepted;
-    this.finish(packet, verdict, id);
-    if (verdict === Verdict.forward || verdict === Verdict.bridged) this.fast.learn(packet);
-    else this.answer(packet, verdict);
+    this.handle(portId, offset, length, peer, 0);
   }
 
   /** Does what time demands: expiry of connections in bounded slices, neighbours. Call about once a second, in a batch. */
@@ -216,6 +225,27 @@ export class Datapath {
   /** Deletes connections; returns how many. */
   deleteConntrack(filter: ConntrackFilter): number {
     return this.conntrack.delete(filter);
+  }
+
+  private handle(portId: number, offset: number, length: number, peer: number, hint: number): void {
+    const port = this.ports.get(portId);
+    if (port === undefined) this.counters.count(Verdict.unknownPort);
+    else if (this.trace.enabled || !this.fast.forward(port, offset, length, peer | 0, hint))
+      this.carry(port, offset, length, peer);
+  }
+
+  /** The whole pipeline. */
+  private carry(port: Port, offset: number, length: number, peer: number): void {
+    this.isTracing = this.trace.enabled;
+    const { packet } = this;
+    packet.begin(port, offset, peer >>> 0, this.nowMs);
+    const accepted = this.ingress.accept(packet, port, length);
+    // The id is taken now: a frame that leaves is in the sink's hands, rewritten.
+    const id = this.isTracing && packet.isParsed ? packetId(packet) : "";
+    const verdict = accepted === CONTINUE ? this.pipeline.carry(packet) : accepted;
+    this.finish(packet, verdict, id);
+    if (verdict === Verdict.forward || verdict === Verdict.bridged) this.fast.learn(packet);
+    else this.answer(packet, verdict);
   }
 
   private finish(packet: Packet, verdict: number, id: string): void {

@@ -93,7 +93,7 @@ export interface FastPathParts {
 }
 
 /** Whether the frame was forwarded; if not, nothing has changed. */
-type Forward = (port: Port, frame: number, length: number, peer: number) => boolean;
+type Forward = (port: Port, frame: number, length: number, peer: number, hint: number) => boolean;
 
 export class FastPath {
   /** What {@link makeForward} reads while packets pass. */
@@ -129,10 +129,11 @@ export class FastPath {
   }
 
   /**
-   * Forwards the frame if it can. `peer` is signed. Returns whether it did; if not, nothing has changed.
+   * Forwards the frame if it can. `peer` is signed; `hint` is the reference of the connection that the packet is likely to
+   * belong to, or 0. Returns whether it did; if not, nothing has changed.
    */
-  forward(port: Port, frame: number, length: number, peer: number): boolean {
-    return this.carry(port, frame, length, peer);
+  forward(port: Port, frame: number, length: number, peer: number, hint: number): boolean {
+    return this.carry(port, frame, length, peer, hint);
   }
 }
 
@@ -148,12 +149,12 @@ function makeForward(
 ): Forward {
   const { arena, conntrack, policies, hostLink, counters, sink, bridgeNetfilter } = parts;
   const { words, settled } = conntrack;
-  const { find, touchUdp, touchAck } = settled;
+  const { find, isAt, touchUdp, touchAck } = settled;
   const view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength);
   const bridgeMac = MacWords.of(parts.bridgeMac);
   const hostPortMac = MacWords.of(parts.hostPortMac);
 
-  return (port, anyFrame, frameBytes, peer) => {
+  return (port, anyFrame, frameBytes, peer, hint) => {
     // The link.
     const frame = anyFrame & OFFSET;
     const kind = port.kind;
@@ -206,7 +207,8 @@ function makeForward(
     const portId = port.id;
     if (port.ip32 !== 0 ? src !== port.ip32 : ways.isAdmitted(portId, src, peer) !== true) return false;
     const ports = view.getInt32(ip + PORTS);
-    const reference = find(protocol, src, dst, ports) & REFERENCE;
+    const reference =
+      (isAt(hint, protocol, src, dst, ports) ? hint : find(protocol, src, dst, ports)) & REFERENCE;
     if (reference === 0 || !policies.isSettled(reference)) return false;
     const at = (reference >>> 1) * ENTRY_WORDS;
     const translated = (words[at + META] & NAT) !== 0;

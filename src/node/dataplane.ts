@@ -246,18 +246,9 @@ export class Dataplane implements FrameSink, PodAttacher {
   }
 
   #onBatch(frames: number): number {
-    const { rx } = this.io;
-    const { datapath } = this;
     this.#queued = 0;
-    datapath.beginBatch(monotonicNow());
-    for (let at = 0, end = frames * FRAME_STRIDE; at < end; at += FRAME_STRIDE) {
-      datapath.receive(
-        rx[at + Field.port]!,
-        rx[at + Field.offset]!,
-        rx[at + Field.length]!,
-        rx[at + Field.peerAddress]!,
-      );
-    }
+    this.datapath.beginBatch(monotonicNow());
+    this.datapath.receiveAll(this.io.rx, FRAME_STRIDE, frames);
     const queued = this.#queued;
     this.#queued = 0;
     return queued;

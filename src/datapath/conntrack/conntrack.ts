@@ -9,6 +9,7 @@ import { CtState, type Packet } from "../packet.js";
 import { CONTINUE, Verdict } from "../verdicts.js";
 import { Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { invertPorts } from "./invert.js";
+import { type LookAhead, makeLookAhead } from "./look-ahead.js";
 import { adoptNewRecord, PROTO_WORDS } from "./proto-words.js";
 import { Protocols, REOPEN } from "./protocols.js";
 import { SctpState } from "./sctp.js";
@@ -24,6 +25,11 @@ const TOLD = Meta.stateMask | Meta.seenReply | Meta.assured;
 export class Conntrack extends Protocols {
   /** What most packets need. */
   readonly settled = makeSettledFlows(this, this.table, this.protoWords, this.timeouts);
+
+  /** For frames in the arena. */
+  lookAhead(arena: Uint8Array): LookAhead {
+    return makeLookAhead(arena, this.table, this.protoWords);
+  }
 
   /** Places the packet: fills its flow, `ctState` and translation. Returns CONTINUE or the verdict to drop it with. */
   track(packet: Packet): number {

@@ -50,7 +50,7 @@ const MAX_LOAD = 0.75;
 /** There are 16 to 32 blocks of slots, so that the index is hardly larger than it has to be. */
 const BLOCKS_BITS = 5;
 /** Spreads a hash over the bits that a slot has left. */
-const TAG_FACTOR = 0x165667b1;
+export const TAG_FACTOR = 0x165667b1;
 /** Leaves at least 7 bits of hash in a slot. */
 export const MAX_CAPACITY = (1 << 24) - 2;
 
@@ -67,11 +67,12 @@ export class FlowTable {
   end = 1;
   /** The reference whose tuple this is, or 0. */
   readonly find: Find;
-  private readonly slots: Int32Array;
-  private readonly hash: Hash;
+  /** The index: 0, or a reference and bits of its tuple's hash times {@link TAG_FACTOR} above it. */
+  readonly slots: Int32Array;
+  readonly hash: Hash;
   /** The slot that a hash belongs in. */
-  private readonly home: (hash: number) => number;
-  private readonly referenceMask: number;
+  readonly home: (hash: number) => number;
+  readonly referenceMask: number;
   private freeHead = 0;
 
   /** @param seed two 32-bit secrets that keep strangers from choosing colliding tuples */

@@ -2,7 +2,8 @@
  * Connections in which most packets change nothing but counters and the deadline. Closures, made once over their arrays:
  * V8 then compiles the addresses and lengths of those into the code.
  */
-import { type FlowTable, Meta, WORDS_PER_ENTRY, Word } from "./flow-table.js";
+import { IpProtocol } from "../../wire/index.js";
+import { type FlowTable, Meta, REPLY_TUPLE, WORDS_PER_ENTRY, Word } from "./flow-table.js";
 import { type ConntrackClock, makeTouchAck, type TouchAck } from "./plain-ack.js";
 import { State } from "./state.js";
 
@@ -12,6 +13,8 @@ export interface SettledFlows {
    * Takes signed addresses.
    */
   find(protocol: number, src: number, dst: number, ports: number): number;
+  /** Whether the reference, which may be any or 0, is the one that {@link find} would return. */
+  isAt(reference: number, protocol: number, src: number, dst: number, ports: number): boolean;
   /** Counts a packet of such a UDP connection and puts its end off. */
   touchUdp(reference: number, lengthBytes: number): void;
   /** The same with a segment of a TCP connection, if it is a plain one: see plain-ack.ts. */
@@ -26,7 +29,13 @@ const STATE_MASK = Meta.stateMask | SETTLED;
 const ENTRY_WORDS = WORDS_PER_ENTRY;
 /** References of a flow table: see MAX_CAPACITY. */
 const REFERENCE = 0x1ffffff;
-const { meta: META, deadline: DEADLINE, packets: PACKETS, bytes: BYTES, bytesHigh: BYTES_HIGH } = Word;
+const { dst: DST, ports: PORTS, meta: META, deadline: DEADLINE } = Word;
+const { packets: PACKETS, bytes: BYTES, bytesHigh: BYTES_HIGH } = Word;
+const TUPLE = REPLY_TUPLE;
+const { tcp: TCP, udp: UDP } = IpProtocol;
+const PROTOCOL_AND_STATE = Meta.protocolMask | STATE_MASK;
+const PLAIN_TCP = SETTLED_TCP | TCP;
+const PLAIN_UDP = SETTLED_UDP | UDP;
 const UDP_STREAM = State.udpStream;
 
 export function makeSettledFlows(
@@ -44,6 +53,17 @@ export function makeSettledFlows(
       const state = words[at + META] & STATE_MASK;
       if (state !== SETTLED_TCP && state !== SETTLED_UDP) return 0;
       return words[at + DEADLINE] > clock.now ? reference : 0;
+    },
+
+    isAt: (reference, protocol, src, dst, ports) => {
+      const at = ((reference & REFERENCE) >>> 1) * ENTRY_WORDS;
+      const tuple = at + (reference & 1) * TUPLE;
+      const differs =
+        (words[tuple] ^ src) |
+        (words[tuple + DST] ^ dst) |
+        (words[tuple + PORTS] ^ ports) |
+        ((words[at + META] & PROTOCOL_AND_STATE) ^ (protocol === TCP ? PLAIN_TCP : PLAIN_UDP));
+      return differs === 0 && words[at + DEADLINE] > clock.now;
     },
 
     touchUdp: (reference, lengthBytes) => {

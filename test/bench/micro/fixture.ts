@@ -5,8 +5,10 @@ import { datapath, proxy, wire } from "../product.js";
 
 /** A multiple of 4 that is no power of two, so that slots do not share cache sets. */
 const SLOT_BYTES = 320;
-/** Frames in use at a time, about what one wake-up brings. */
-const SLOTS = 64;
+/** Frames in use at a time: what one wake-up brings under load. */
+const BATCH = 64;
+/** Of PacketIo's tables. */
+const FRAME_WORDS = 5;
 /** Templates stand behind the slots, a multiple of 4 bytes each, so that words can be copied. */
 const TEMPLATE_BYTES = 128;
 const SCRATCH_BYTES = 1 << 20;
@@ -124,7 +126,8 @@ export class Traffic {
   readonly #arena: Uint8Array;
   readonly #words: Int32Array;
   readonly #templates: number;
-  readonly #kinds = new Uint8Array(SLOTS);
+  /** As PacketIo.rx has them. */
+  readonly #frames: Int32Array;
   #slot = 0;
 
   constructor(
@@ -134,7 +137,8 @@ export class Traffic {
     firstService = 0,
   ) {
     const serviceCount = Math.ceil(flows / FLOWS_PER_SERVICE);
-    this.#templates = SLOTS * SLOT_BYTES;
+    this.#templates = BATCH * SLOT_BYTES;
+    this.#frames = new Int32Array(BATCH * FRAME_WORDS);
     const scratchStart = this.#templates + serviceCount * KINDS * TEMPLATE_BYTES;
     this.#arena = new Uint8Array(scratchStart + SCRATCH_BYTES);
     this.#words = new Int32Array(this.#arena.buffer);
@@ -173,9 +177,8 @@ export class Traffic {
 
   /** Puts the frame of a flow in the next slot; when all are full, the datapath gets them, as from one wake-up. */
   put(kind: Kind, flow: number): void {
-    this.#kinds[this.#slot] = kind;
     this.write(kind, flow);
-    if (this.#slot === 0) this.#deliver(SLOTS);
+    if (this.#slot === 0) this.#deliver(BATCH);
   }
 
   /** Only writes the frame; what this costs is taken off the cost of {@link put}. */
@@ -187,11 +190,16 @@ export class Traffic {
     const from = (this.#templates + (service * KINDS + kind) * TEMPLATE_BYTES) >> 2;
     for (let i = 0; i < COPIED_WORDS; i++) words[to + i] = words[from + i]!;
     const isPod = kind === Kind.syn || kind === Kind.request;
+    const entry = this.#slot * FRAME_WORDS;
+    this.#frames[entry] = isPod ? Port.pod : Port.overlay;
+    this.#frames[entry + 1] = slot + FRAME_AT;
+    this.#frames[entry + 2] = isPod ? ETHERNET_BYTES + 40 : 40;
+    this.#frames[entry + 3] = isPod ? 0 : PEER;
     const port = slot + FRAME_AT + 20 + (isPod ? ETHERNET_BYTES : 2);
     const sport = FIRST_SPORT + (flow - service * FLOWS_PER_SERVICE);
     this.#arena[port] = sport >>> 8;
     this.#arena[port + 1] = sport;
-    this.#slot = this.#slot + 1 === SLOTS ? 0 : this.#slot + 1;
+    this.#slot = this.#slot + 1 === BATCH ? 0 : this.#slot + 1;
   }
 
   /** Forgets frames that were only written. */
@@ -209,13 +217,7 @@ export class Traffic {
   #deliver(frames: number): void {
     this.nowMs += 0.125;
     this.datapath.beginBatch(this.nowMs);
-    for (let slot = 0; slot < frames; slot++) {
-      const kind = this.#kinds[slot]!;
-      const at = slot * SLOT_BYTES + FRAME_AT;
-      if (kind === Kind.syn || kind === Kind.request)
-        this.datapath.receive(Port.pod, at, ETHERNET_BYTES + 40, 0);
-      else this.datapath.receive(Port.overlay, at, 40, PEER);
-    }
+    this.datapath.receiveAll(this.#frames, FRAME_WORDS, frames);
   }
 
   /** Opens all connections by their first three packets. @throws Error when one is not forwarded */
