@@ -7,11 +7,15 @@ import { isStatus, unlessGone } from "./queue.js";
 const COMPONENT = "node-controller";
 /** Reason of pod conditions that this controller wrote; only those does it take back. */
 const NODE_NOT_READY = "NodeNotReady";
+/** A read that takes longer has waited for the store. */
+const PROMPT_MS = 500;
 
 /** A node's last sign of life, and when it was seen here. Its own clock is never compared with ours. */
 interface Sign {
   readonly heartbeat: string;
   readonly seenAtMs: number;
+  /** Half of the grace period after it the store was there. */
+  readonly isConfirmed: boolean;
 }
 
 export function startNodeLifecycle(context: Context): Controller {
@@ -25,8 +29,12 @@ export function startNodeLifecycle(context: Context): Controller {
       signs.delete(name);
       return;
     }
-    const remainingMs = observe(name, node).seenAtMs + context.nodeGraceMs - context.now();
-    if (remainingMs > 0) queue.addAfter(name, remainingMs);
+    const sign = observe(name, node);
+    const halfMs = context.nodeGraceMs / 2;
+    if (!sign.isConfirmed && context.now() - sign.seenAtMs >= halfMs) await confirm(name, sign);
+    const { seenAtMs = 0, isConfirmed = true } = signs.get(name) ?? {};
+    const remainingMs = seenAtMs + context.nodeGraceMs - context.now();
+    if (remainingMs > 0) queue.addAfter(name, isConfirmed ? remainingMs : Math.max(1, remainingMs - halfMs));
     else await markLost(node);
     await markPods(node, isNodeReady(node) && remainingMs > 0);
   }
@@ -35,9 +43,25 @@ export function startNodeLifecycle(context: Context): Controller {
     const heartbeat = heartbeatOf(node);
     const before = signs.get(name);
     if (before?.heartbeat === heartbeat) return before;
-    const sign = { heartbeat, seenAtMs: context.now() };
+    const sign = { heartbeat, seenAtMs: context.now(), isConfirmed: false };
     signs.set(name, sign);
     return sign;
+  }
+
+  /**
+   * Halfway it is asked whether the store is there. If it was away it may be back when the time is up, just before the first
+   * node can be heard of again.
+   */
+  async function confirm(name: string, sign: Sign): Promise<void> {
+    const askedMs = context.now();
+    try {
+      await unlessGone(client.get<Node>("nodes", undefined, name));
+    } catch (error) {
+      restartGrace();
+      throw error;
+    }
+    if (context.now() - askedMs > PROMPT_MS) restartGrace();
+    else if (signs.get(name) === sign) signs.set(name, { ...sign, isConfirmed: true });
   }
 
   /** Kubernetes' wording (node_lifecycle_controller.go, tryUpdateNodeHealth). */
@@ -62,7 +86,8 @@ export function startNodeLifecycle(context: Context): Controller {
 
   /** What we cannot write, no node could either: that the store was away makes none of them silent. */
   function restartGrace(): void {
-    for (const [name, sign] of signs) signs.set(name, { ...sign, seenAtMs: context.now() });
+    for (const [name, sign] of signs)
+      signs.set(name, { ...sign, seenAtMs: context.now(), isConfirmed: false });
   }
 
   async function markPods(node: Node, ready: boolean): Promise<void> {

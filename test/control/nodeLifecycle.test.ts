@@ -98,3 +98,35 @@ it("that nothing can be written makes no node silent: all get their time again",
   await time.advance(5000);
   await eventually(async () => expect((await ready(cluster, "n1"))?.status).toBe("Unknown"));
 });
+
+it.each([
+  ["away", () => Promise.reject(new Error("the store is away"))],
+  [
+    "back after a while",
+    async (time: VirtualTime, get: () => Promise<Node>) => {
+      await time.advance(1000);
+      return get();
+    },
+  ],
+] as const)(
+  "a store that is %s halfway makes no node silent, though it is there when the time is up",
+  async (_, answer) => {
+    const time = new VirtualTime();
+    const cluster = await Cluster.start({ nodes: ["n1"], nodeGraceMs: 4000, now: time.now, timers: time });
+    await settle();
+    const get = cluster.client.get.bind(cluster.client);
+    const asked = vi
+      .spyOn(cluster.client, "get")
+      .mockImplementation(() => answer(time, () => get<Node>("nodes", undefined, "n1")) as Promise<never>);
+    await time.advance(2000);
+    await eventually(async () => expect(asked).toHaveBeenCalled());
+    await settle();
+    asked.mockRestore();
+    await time.advance(2500);
+    await settle();
+    expect((await ready(cluster, "n1"))?.status).toBe("True");
+    expect(cluster.log.join()).not.toContain("has not been heard of");
+    await time.advance(5000);
+    await eventually(async () => expect((await ready(cluster, "n1"))?.status).toBe("Unknown"));
+  },
+);
