@@ -1,6 +1,6 @@
 /** What the engine does to its process and says about its sockets; bad arguments. */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { getPriority } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import { PacketIo } from "../src/index.js";
@@ -75,6 +75,10 @@ describe("niceness", () => {
 /** The processors that this thread may run on, and how many a child of it gets. */
 const processors = (): string =>
   /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync("/proc/thread-self/status", "utf8"))![1]!;
+const choose = (list: string): void => {
+  const thread = readlinkSync("/proc/thread-self").split("/").at(-1)!;
+  execFileSync("taskset", ["--pid", "--cpu-list", list, thread]);
+};
 const processorsOfChild = (): number => Number(execFileSync("nproc", { encoding: "utf8" }));
 
 describe("on two processors", () => {
@@ -106,6 +110,13 @@ describe("on two processors", () => {
     expect(processors()).toBe(/\d+$/.exec(before)![0]);
     expect(processorsOfChild()).toBe(2);
     while (processors() !== before) await send(1, 100);
+    await bulk();
+    // What somebody else chooses meanwhile stays when the bulk is over.
+    choose("0");
+    const overMs = Date.now() + 100;
+    while (Date.now() < overMs) await send(1, 100);
+    expect(processors()).toBe("0");
+    choose(before);
     await bulk();
     to.io.close();
     expect(processors()).toBe(before);
