@@ -29,12 +29,11 @@ export function startNodeLifecycle(context: Context): Controller {
       signs.delete(name);
       return;
     }
-    const sign = observe(name, node);
     const halfMs = context.nodeGraceMs / 2;
-    if (!sign.isConfirmed && context.now() - sign.seenAtMs >= halfMs) await confirm(name, sign);
-    const { seenAtMs = 0, isConfirmed = true } = signs.get(name) ?? {};
-    const remainingMs = seenAtMs + context.nodeGraceMs - context.now();
-    if (remainingMs > 0) queue.addAfter(name, isConfirmed ? remainingMs : Math.max(1, remainingMs - halfMs));
+    let sign = observe(name, node);
+    if (!sign.isConfirmed && context.now() - sign.seenAtMs >= halfMs) sign = await confirm(name, sign);
+    const remainingMs = sign.seenAtMs + context.nodeGraceMs - context.now();
+    if (remainingMs > 0) queue.addAfter(name, sign.isConfirmed ? remainingMs : remainingMs - halfMs);
     else await markLost(node);
     await markPods(node, isNodeReady(node) && remainingMs > 0);
   }
@@ -50,9 +49,9 @@ export function startNodeLifecycle(context: Context): Controller {
 
   /**
    * Halfway it is asked whether the store is there. If it was away it may be back when the time is up, just before the first
-   * node can be heard of again.
+   * node can be heard of again. Returns the sign as it counts from here on.
    */
-  async function confirm(name: string, sign: Sign): Promise<void> {
+  async function confirm(name: string, sign: Sign): Promise<Sign> {
     const askedMs = context.now();
     try {
       await unlessGone(client.get<Node>("nodes", undefined, name));
@@ -62,6 +61,7 @@ export function startNodeLifecycle(context: Context): Controller {
     }
     if (context.now() - askedMs > PROMPT_MS) restartGrace();
     else if (signs.get(name) === sign) signs.set(name, { ...sign, isConfirmed: true });
+    return signs.get(name) ?? sign;
   }
 
   /** Kubernetes' wording (node_lifecycle_controller.go, tryUpdateNodeHealth). */

@@ -158,9 +158,15 @@ static void send_segments(struct udp_tx *tx, struct gso *g, uint32_t length, uin
   }
 }
 
-bool udp_take_whole(struct io *io, uint32_t peer, bool takes) {
+/* The peer's place among those that take super-packets whole, or their number. */
+static uint32_t whole_at(const struct io *io, uint32_t peer) {
   uint32_t i = 0;
   while (i < io->whole_peers && io->whole_peer[i] != peer) i++;
+  return i;
+}
+
+bool udp_take_whole(struct io *io, uint32_t peer, bool takes) {
+  uint32_t i = whole_at(io, peer);
   takes = takes && i < PEERS_MAX && udp_is_here(peer);
   if (takes && i == io->whole_peers) io->whole_peer[io->whole_peers++] = peer;
   if (!takes && i < io->whole_peers) io->whole_peer[i] = io->whole_peer[--io->whole_peers];
@@ -169,9 +175,7 @@ bool udp_take_whole(struct io *io, uint32_t peer, bool takes) {
 
 /* A super-packet to a peer on this machine, as the kernel's own tunnels hand it over: uncut, its header behind it. */
 static bool goes_whole(const struct io *io, uint32_t peer, uint32_t length) {
-  uint32_t i = 0;
-  while (i < io->whole_peers && io->whole_peer[i] != peer) i++;
-  return i < io->whole_peers && length + VNET_BYTES <= DATAGRAM_MAX;
+  return whole_at(io, peer) < io->whole_peers && length + VNET_BYTES <= DATAGRAM_MAX;
 }
 
 static void send_whole(struct udp_tx *tx, uint8_t *frame, uint32_t length, uint32_t peer, uint16_t peer_port) {

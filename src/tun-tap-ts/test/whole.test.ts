@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { expectedHash, ip, Lab, PACKAGE_ROOT, transfer, until } from "./lab.js";
 import { tunnel } from "./tunnel.js";
-import { type PacketSpec, packet, payload, superHeader } from "./twin.js";
+import { packet, payload, superHeader } from "./twin.js";
 import { collector, LOOPBACK, type Outgoing, sender, socket } from "./wire.js";
 
 const lab = new Lab();
@@ -15,9 +15,9 @@ const GSO_TYPE = { tcp4: 1, tcp6: 4, udp4: 5, udp6: 5 } as const;
 const MSS = 1400;
 
 /** A super-packet with its header as a TAP hands it over: the checksum is partial. */
-function superPacket(kind: keyof typeof GSO_TYPE, length: number, spec: Partial<PacketSpec> = {}) {
+function superPacket(kind: keyof typeof GSO_TYPE, length: number) {
   const protocol = kind.startsWith("tcp") ? "tcp" : "udp";
-  const bytes = packet({ protocol, v6: kind.endsWith("6"), payload: payload(length), ...spec });
+  const bytes = packet({ protocol, v6: kind.endsWith("6"), payload: payload(length) });
   const header = superHeader(bytes, GSO_TYPE[kind], MSS);
   return { bytes, header };
 }
@@ -37,7 +37,7 @@ function pair(takes: boolean) {
     await until(() => own().length >= before + count, `${count} frames`);
     return own().slice(before);
   };
-  return { from, own, through, stats: () => to.io.ioStats(port)!, toPort: udp.port };
+  return { from, through, stats: () => to.io.ioStats(port)! };
 }
 
 describe("to a peer that takes them", () => {
@@ -74,13 +74,12 @@ describe("to a peer that takes them", () => {
 
   it("cuts one that does not fit into a datagram with its header", async () => {
     const { from, through } = pair(true);
-    const spec = { seq: 1 };
-    const fits = superPacket("tcp4", 65_507 - 10 - 40, spec);
-    const toLarge = superPacket("tcp4", 65_507 - 10 - 40 + 1, spec);
+    const fits = superPacket("tcp4", 65_507 - 10 - 40);
+    const tooLarge = superPacket("tcp4", 65_507 - 10 - 40 + 1);
     const [frame] = await through([fits]);
     expect(frame!.bytes.equals(fits.bytes)).toBe(true);
     expect(from.stats().txSegments).toBe(0);
-    await through([toLarge], 1);
+    await through([tooLarge], 1);
     expect(from.stats().txSegments).toBe(Math.ceil((65_507 - 10 - 40 + 1) / MSS));
   });
 
