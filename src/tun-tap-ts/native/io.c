@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 64
+/* In place of a port. */
+#define TIMER PORTS_MAX
 /* How long the thread stays awake for more after the last frame, and at most before the rest of its event loop has its turn. */
 #define LINGER_NS 50000
 #define TURN_NS 1000000
@@ -85,6 +87,10 @@ static bool work(struct io *io) {
   int n = epoll_wait(io->epfd, ready, EVENTS_MAX, 0);
   for (int i = 0; i < n && !io->closed; i++) {
     uint32_t id = ready[i].data.u32;
+    if (id == TIMER) {
+      turns_due(&io->turns, uv_hrtime());
+      continue;
+    }
     struct port *p = &io->port[id];
     if (!io_room(io, SEGMENTS_PER_RECEIVE, 2 * FRAME_MAX)) {
       deliver(io);
@@ -113,7 +119,6 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
   (void)events;
   struct io *io = handle->data;
   uint64_t now = uv_hrtime(), start = now, busy = now;
-  turns_woken(now);
   do {
     bool worked = work(io);
     if (io->closed) return;
@@ -132,7 +137,11 @@ int io_start(struct io *io, uv_loop_t *loop) {
   io->udp_rx = udp_rx_new();
   io->tap_tx = tap_tx_new();
   if (!io->udp_tx || !io->udp_rx || !io->tap_tx) return -ENOMEM;
-  int err = uv_poll_init(loop, &io->poll, io->epfd);
+  int err = turns_start(&io->turns);
+  if (err) return err;
+  struct epoll_event due = {.events = EPOLLIN, .data.u32 = TIMER};
+  if (epoll_ctl(io->epfd, EPOLL_CTL_ADD, io->turns.timer, &due) < 0) return -errno;
+  err = uv_poll_init(loop, &io->poll, io->epfd);
   if (err) return err;
   io->poll.data = io;
   return uv_poll_start(&io->poll, UV_READABLE, on_ready);

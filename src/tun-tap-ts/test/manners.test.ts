@@ -86,8 +86,8 @@ describe("on two processors", () => {
   if (!hasTwo)
     console.log(`skipped: keeping to one of two processors; there are ${processorsOfChild()} here`);
 
-  it.runIf(hasTwo)("keeps to the last one while it carries bulk; its children do not", async () => {
-    const before = processors();
+  /** A port, and how to keep it busy until the thread may run where it should. */
+  function port() {
     const from = sender(lab);
     const to = collector(lab);
     const udp = socket(lab);
@@ -98,29 +98,52 @@ describe("on two processors", () => {
       await until(() => to.batches.length > arrived, "a batch");
       to.frames.length = 0;
     };
-    for (let i = 0; i < 100; i++) await send(1, 100);
-    expect(processors()).toBe(before);
-    const bulk = async () => {
-      for (let i = 0; processors() === before; i++) {
-        expect(i).toBeLessThan(2000);
-        await send(16, 60_000);
+    const sendUntil = async (isThere: () => boolean, count: number, length: number) => {
+      for (let i = 0; !isThere(); i++) {
+        expect(i).toBeLessThan(20_000);
+        await send(count, length);
       }
     };
-    await bulk();
-    expect(processors()).toBe(/\d+$/.exec(before)![0]);
-    expect(processorsOfChild()).toBe(2);
-    while (processors() !== before) await send(1, 100);
-    await bulk();
-    // What somebody else chooses meanwhile stays when the bulk is over.
-    choose("0");
-    const overMs = Date.now() + 100;
-    while (Date.now() < overMs) await send(1, 100);
-    expect(processors()).toBe("0");
-    choose(before);
-    await bulk();
-    to.io.close();
-    expect(processors()).toBe(before);
-  });
+    return { io: to.io, send, sendUntil };
+  }
+
+  it.runIf(hasTwo)(
+    "keeps to the last one for bulk and a packet now and then, not for many; its children do not",
+    async () => {
+      const before = processors();
+      const last = /\d+$/.exec(before)![0];
+      const isKept = () => processors() === last;
+      const isFree = () => processors() === before;
+      const { io, send, sendUntil } = port();
+      expect(isFree()).toBe(true);
+      await send(1, 100);
+      expect(isKept()).toBe(true);
+      expect(processorsOfChild()).toBe(2);
+      await sendUntil(isFree, 16, 100);
+      await sendUntil(isKept, 16, 60_000);
+      await sendUntil(isFree, 16, 100);
+      await sendUntil(isKept, 16, 60_000);
+      io.close();
+      expect(isFree()).toBe(true);
+    },
+  );
+
+  it.runIf(hasTwo)(
+    "may run on both again when nothing comes; what somebody else has chosen stays",
+    async () => {
+      const before = processors();
+      const { send } = port();
+      await send(1, 100);
+      expect(processors()).not.toBe(before);
+      await until(() => processors() === before, "the end of the traffic");
+      await send(1, 100);
+      choose("0");
+      const overMs = Date.now() + 1500;
+      while (Date.now() < overMs) await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(processors()).toBe("0");
+      choose(before);
+    },
+  );
 });
 
 it("counts the datagrams that found the socket's buffer full", () => {
