@@ -7,6 +7,7 @@
  *   load connects ADDRESS PORT SECONDS PARALLEL  opens connections and reads until the server has closed them
  *   load udpsend ADDRESS PORT BYTES SECONDS      one send() after another
  *   load udprecv PORT SECONDS                    counts datagrams for SECONDS from the first one on
+ *   load awake SECONDS                           keeps every processor from sleeping, with work that gives way to any other
  *
  * Results are one line of JSON. The server closes first, so TIME_WAIT stays there and the client's ports are free.
  */
@@ -15,13 +16,17 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -204,6 +209,34 @@ static void udp_receive(const char *port, double seconds) {
   printf("{\"received\":%ld,\"seconds\":%f}\n", received, t - begin);
 }
 
+static void stay_awake(int cpu, double end) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (sched_setaffinity(0, sizeof set, &set) < 0) fail("sched_setaffinity");
+  if (sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}) < 0) fail("sched_setscheduler");
+  while (now() < end) {}
+  exit(0);
+}
+
+static void awake(double seconds) {
+  cpu_set_t set;
+  double end = now() + seconds;
+  if (sched_getaffinity(0, sizeof set, &set) < 0) fail("sched_getaffinity");
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    pid_t child = fork();
+    if (child < 0) fail("fork");
+    if (!child) stay_awake(cpu, end);
+  }
+  puts("ready");
+  fflush(stdout);
+  int status, failed = 0;
+  while (wait(&status) > 0) failed |= status;
+  if (failed) exit(1);
+}
+
 int main(int argc, char **argv) {
   struct rlimit files = {MAX_FD, MAX_FD};
   const char *mode = argc > 1 ? argv[1] : "";
@@ -212,7 +245,8 @@ int main(int argc, char **argv) {
   else if (!strcmp(mode, "rr") && argc == 5) request_response(argv[2], argv[3], atof(argv[4]));
   else if (!strcmp(mode, "connects") && argc == 6) connects(argv[2], argv[3], atof(argv[4]), atoi(argv[5]));
   else if (!strcmp(mode, "udpsend") && argc == 6) udp_send(argv[2], argv[3], atoi(argv[4]), atof(argv[5]));
+  else if (!strcmp(mode, "awake") && argc == 3) awake(atof(argv[2]));
   else if (!strcmp(mode, "udprecv") && argc == 4) udp_receive(argv[2], atof(argv[3]));
-  else return fprintf(stderr, "load: serve, rr, connects, udpsend or udprecv with their arguments\n"), 2;
+  else return fprintf(stderr, "load: serve, rr, connects, udpsend, udprecv or awake with their arguments\n"), 2;
   return 0;
 }

@@ -174,6 +174,22 @@ const ping: Probe = {
   },
 };
 
+/** What is left when no processor has to be woken first. */
+const awakePing: Probe = {
+  name: "awake-ping",
+  metrics: [
+    cost("awake-ping-p50", "Ping while the processors are kept awake, p50", "µs", 0),
+    cost("awake-ping-p99", "Ping while the processors are kept awake, p99", "µs", 0),
+  ],
+  applies: ({ pingAddress }) => pingAddress !== undefined,
+  async measure({ lab, load, seconds }, path) {
+    const spinning = await lab.startReady(path.client, [load, "awake", String(seconds)], "ready");
+    const times = await pingTimesUs(lab, path, seconds, PING_INTERVAL_MS);
+    if ((await spinning.ended) !== 0) throw new Error(lastLine(spinning.output()));
+    return [percentile(times, 50), percentile(times, 99)];
+  },
+};
+
 const loadedPing: Probe = {
   name: "loaded-ping",
   metrics: [
@@ -199,5 +215,6 @@ export const PROBES: readonly Probe[] = [
   requestResponse,
   connects,
   ping,
+  awakePing,
   loadedPing,
 ];
