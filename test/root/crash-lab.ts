@@ -149,13 +149,13 @@ export class CrashLab extends TestLab {
     return readdirSync("/run/netns").filter((name) => name.startsWith(`pw-${this.name}.default.`));
   }
 
-  request(url: string): Promise<Output> {
-    return this.curl(url, "--max-time", PATIENCE_SECONDS, "-o", "/dev/null");
+  request(url: string, ...more: string[]): Promise<Output> {
+    return this.curl(url, "-v", "--max-time", PATIENCE_SECONDS, "-o", "/dev/null", ...more);
   }
 
   requestFrom(pod: Pod, url: string): Promise<Output> {
     const netns = `/run/netns/pw-${this.name}.default.${pod.metadata?.name}`;
-    const curl = ["curl", "-sS", "--max-time", PATIENCE_SECONDS, "-o", "/dev/null", url];
+    const curl = ["curl", "-sS", "-v", "--max-time", PATIENCE_SECONDS, "-o", "/dev/null", url];
     return exec(["nsenter", `--net=${netns}`, "--", ...curl]);
   }
 
@@ -179,7 +179,8 @@ export async function underTraffic<Name extends string>(
   const repeat = async (request: () => Promise<Output>): Promise<Output[]> => {
     const outputs: Output[] = [];
     while (outputs.length < (going ? MAX_CURLS : MIN_CURLS)) {
-      outputs.push(await request());
+      const output = await request();
+      outputs.push(output.code === 0 ? output : { ...output, stderr: reason(output) });
       await new Promise((resolve) => setTimeout(resolve, CURL_PAUSE_MS));
     }
     return outputs;
@@ -196,8 +197,14 @@ export async function underTraffic<Name extends string>(
   return Object.fromEntries(counts) as Record<Name, Count>;
 }
 
+/** When a request failed, and the lines that tell why: only the first tells a refusal from an unreachable host. */
+function reason({ stderr }: Output): string {
+  const lines = stderr.split("\n").filter((line) => / failed: |^curl:/.test(line));
+  return [new Date().toISOString(), ...lines].join(" ");
+}
+
 function count(what: string, outputs: readonly Output[]): Count {
-  const failures = outputs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr.trim());
+  const failures = outputs.filter(({ code }) => code !== 0).map(({ stderr }) => stderr);
   const result = { answered: outputs.length - failures.length, failed: failures.length };
   console.log(`${what}: ${result.answered} answered, ${result.failed} failed`, ...failures);
   return result;

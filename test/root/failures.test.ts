@@ -9,6 +9,7 @@ const lab = new CrashLab("crash", { nodes: 3, manifests: webManifests(5) });
 const NODES = ["node-1", "node-2", "node-3"];
 /** The NodePort on a node that is never the victim. */
 const URL = `http://10.177.0.3:${NODE_PORT}/`;
+const CURL_TIMED_OUT = 28;
 let before: string[] = [];
 
 beforeAll(async () => {
@@ -153,6 +154,15 @@ describe("kill -9 while traffic runs", () => {
   });
 });
 
+/** A source port from which a request was led to a pod that does not answer. */
+async function unansweredPort(): Promise<string> {
+  // Below those that the kernel chooses.
+  for (let port = 20_000; port < 20_020; port++) {
+    if ((await lab.request(URL, "--local-port", `${port}`)).code === CURL_TIMED_OUT) return `${port}`;
+  }
+  throw new Error("all requests were answered");
+}
+
 describe("a node that stays silent", () => {
   it("no longer leads the host to ClusterIPs", async () => {
     const service = await lab.client.get<Service>("services", "default", WEB);
@@ -174,12 +184,20 @@ describe("a node that stays silent", () => {
     const others = known.endpoints.filter((ip) => own.every(({ status }) => status?.podIP !== ip));
     lab.signal("node-3", "SIGSTOP");
     try {
+      const port = await unansweredPort();
       await eventually(
         "its pods to leave",
         () => lab.endpoints(),
         (now) => `${now}` === `${others}`,
       );
       expect(await lab.ok("get", "nodes")).toMatch(/node-3 +NotReady/);
+      // The kernel soon uses a port again, which must not lead to where it led before.
+      await eventually(
+        "an answer to the same port",
+        () => lab.request(URL, "--local-port", port),
+        ({ code }) => code === 0,
+        3000,
+      );
       const counts = await traffic("a stopped node", () => lab.answers(URL));
       expect(counts.nodePort.failed + counts.podToPod.failed).toBe(0);
       const asked = await lab.podwire("conntrack", "-L", "--node", "node-3");

@@ -19,11 +19,15 @@ import {
 } from "./sctp.js";
 import { State, TICK_MS, timeoutIndex, UNACKNOWLEDGED_TIMEOUT } from "./state.js";
 import { beginTcp, TCP_IGNORED, TCP_INVALID_CLOSING, TCP_REOPEN, TCP_STATE_MASK, trackTcp } from "./tcp.js";
+import { Segment, Tcp } from "./tcp-record.js";
+import { segmentOf } from "./tcp-states.js";
 
-/** What {@link Protocols.judge} says of a packet that begins a new connection in the place of an ended one. */
+/** What {@link Protocols.judge} says of a packet that begins a new connection in the place of one that is over. */
 export const REOPEN = -2;
 /** Segments that change the state; their checksum is verified first. */
 const STATE_CHANGING = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst;
+/** More data than a SYN can carry. */
+const MAX_SYN_BYTES = 0xffff;
 /** Age at which a UDP connection becomes a stream. */
 const UDP_STREAM_TICKS = 2000 / TICK_MS;
 /** Entries that will live shorter than this are left alone when both ends seem to close (Linux nf_tcp_handle_invalid). */
@@ -110,9 +114,22 @@ export class Protocols extends Flows {
     this.renew(at, this.timeouts[State.udpStream]);
   }
 
+  /**
+   * Whether a client asks anew, from the same port, where a Service chose an endpoint that has not answered: its SYN begins at
+   * another number, from which a repeated one differs at most by the data that it leaves out. Linux would lead it to that
+   * endpoint for two minutes, though the pod may be gone; here an endpoint is chosen again.
+   */
+  private isOtherAttempt({ view }: Packet, reference: number, meta: number): boolean {
+    const isUnanswered = (meta & (Meta.dstNat | Meta.seenReply)) === Meta.dstNat && (reference & 1) === 0;
+    if (!isUnanswered || segmentOf(view.tcpFlags) !== Segment.syn) return false;
+    const end = this.protoWords[(reference >>> 1) * PROTO_WORDS + Tcp.end];
+    return (end - 1 - view.tcpSeq) >>> 0 > MAX_SYN_BYTES;
+  }
+
   private judgeTcp(packet: Packet, reference: number, at: number, meta: number, state: number): number {
     const { bytes, view } = packet;
     if ((view.tcpFlags & STATE_CHANGING) !== 0 && !packet.l4ChecksumHolds()) return Verdict.badChecksum;
+    if (state === State.synSent && this.isOtherAttempt(packet, reference, meta)) return REOPEN;
     const outcome = trackTcp(
       this.protoWords,
       (reference >>> 1) * PROTO_WORDS,
