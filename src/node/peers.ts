@@ -7,42 +7,54 @@ import { PUBLIC_IP_ANNOTATION, SUPER_PACKETS_ANNOTATION } from "./register.js";
 const IPV4_BITS = 32;
 const IPV6_BITS = 128;
 
+/** Where a node is, and the addresses that are reached there; undefined when it does not say. */
+function placeOf({ metadata, status }: Node) {
+  const nextHop = parseIpv4(metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
+  if (nextHop === undefined) return undefined;
+  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
+  return { nextHop, addresses: internal.map(({ address }) => address) };
+}
+
 /**
- * Tells the dataplane of the API's nodes as they come and go, all but `own`. A plain flannel peer is in no API, so it gets
+ * Tells the dataplane of the API's nodes as they come, change and go, all but `own`. A plain flannel peer is in no API, so it gets
  * flannel's packets and nothing else. Every heartbeat asks anew whether a peer is on this machine.
  */
-export function followPeers(client: KubeClient, own: string, dataplane: Dataplane): Informer<Node> {
+export function followPeers(
+  client: KubeClient,
+  own: string,
+  {
+    io,
+    nodenetPort: port,
+    datapath: { routes, routes6 },
+  }: Pick<Dataplane, "io" | "nodenetPort" | "datapath">,
+): Informer<Node> {
   const nodes = new Informer<Node>(client, "nodes");
-  const { io, nodenetPort: port } = dataplane;
-  const { routes, routes6 } = dataplane.datapath;
-  const each = (node: Node, act: (underlay: number, addresses: readonly string[]) => void) => {
-    const { metadata, status } = node;
-    const underlay = parseIpv4(metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
-    if (metadata?.name === own || underlay === undefined) return;
-    const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
-    act(
-      underlay,
-      internal.map(({ address }) => address),
-    );
+  const put = (node: Node) => {
+    const place = placeOf(node);
+    if (node.metadata?.name === own || place === undefined) return;
+    const { nextHop } = place;
+    for (const text of place.addresses) {
+      const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
+      if (ip !== undefined) routes.put({ prefix: { address: ip, length: IPV4_BITS }, port, nextHop });
+      if (ip6 !== undefined) routes6?.put({ prefix: { address: ip6, length: IPV6_BITS }, port, nextHop });
+    }
+    io.sendWhole(nextHop, node.metadata?.annotations?.[SUPER_PACKETS_ANNOTATION] === "whole");
   };
-  const put = (node: Node) =>
-    each(node, (nextHop, addresses) => {
-      for (const text of addresses) {
-        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-        if (ip !== undefined) routes.put({ prefix: { address: ip, length: IPV4_BITS }, port, nextHop });
-        if (ip6 !== undefined) routes6?.put({ prefix: { address: ip6, length: IPV6_BITS }, port, nextHop });
-      }
-      io.sendWhole(nextHop, node.metadata?.annotations?.[SUPER_PACKETS_ANNOTATION] === "whole");
-    });
-  const remove = (node: Node) =>
-    each(node, (nextHop, addresses) => {
-      for (const text of addresses) {
-        const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-        if (ip !== undefined) routes.delete({ address: ip, length: IPV4_BITS });
-        if (ip6 !== undefined) routes6?.delete({ address: ip6, length: IPV6_BITS });
-      }
-      io.sendWhole(nextHop, false);
-    });
-  nodes.start({ onAdd: put, onUpdate: put, onDelete: remove });
+  const remove = (node: Node) => {
+    const place = placeOf(node);
+    if (node.metadata?.name === own || place === undefined) return;
+    for (const text of place.addresses) {
+      const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
+      if (ip !== undefined) routes.delete({ address: ip, length: IPV4_BITS });
+      if (ip6 !== undefined) routes6?.delete({ address: ip6, length: IPV6_BITS });
+    }
+    io.sendWhole(place.nextHop, false);
+  };
+  const update = (node: Node, before: Node) => {
+    const hasMoved = JSON.stringify(placeOf(node)) !== JSON.stringify(placeOf(before));
+    if (hasMoved) remove(before);
+    put(node);
+  };
+  nodes.start({ onAdd: put, onUpdate: update, onDelete: remove });
   return nodes;
 }
