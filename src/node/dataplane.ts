@@ -97,6 +97,8 @@ export class Dataplane implements FrameSink, PodAttacher {
       onBatch: (frames) => this.#onBatch(frames),
       onPortError: (port, error) => this.#portGone(port, error.message),
       niceness: NICENESS,
+      // What is not known yet would be refused: pods that are not taken up, Services before the first sync.
+      paused: true,
     });
     this.hostPorts = new HostPorts(
       options.services,
@@ -134,6 +136,11 @@ export class Dataplane implements FrameSink, PodAttacher {
     this.overlayPort = this.#addSocket("overlay", options.overlaySocket, PortKind.overlay, this.#mtuBytes);
     this.nodenetPort = this.#addSocket("nodenet", options.nodenetSocket, PortKind.nodenet, NODE_NETWORK_MTU);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Handles frames from now on; those that have come since the devices were opened have waited. */
+  resume(): void {
+    this.io.resume();
   }
 
   get podMtuBytes(): number {

@@ -3,17 +3,17 @@
  * steer. Comes up in that order; store and API may be away at any time, then it goes on with what it knows.
  */
 
-import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { TunTapError, type UdpSocket } from "tun-tap-ts";
 import { AddressBook, type ConntrackCleaner, type Datapath, type NodeAddresses } from "../datapath/index.js";
-import { HttpKubeClient, Informer, type KubeClient, type Pod } from "../kube/index.js";
+import { Informer, type KubeClient, type Pod } from "../kube/index.js";
 import { NetworkFullError, Overlay, type OverlayNetwork } from "../overlay/index.js";
 import { NetworkPolicies } from "../policy/index.js";
 import type { ConnectionCounter } from "../proxy/index.js";
 import { connectStore, type Store } from "../store/index.js";
 import { formatIpv4, formatIpv6, formatIpv6Prefix, formatPrefix } from "../wire/index.js";
+import { apiClient } from "./apiClient.js";
 import type { NodeConfig } from "./config.js";
 import { ConntrackFile } from "./conntrackFile.js";
 import { keepConntrack } from "./conntrackKeeper.js";
@@ -35,8 +35,8 @@ import { NodeRegistration } from "./register.js";
 import { type NodeParts, startNodeServer } from "./server.js";
 import { TraceHub } from "./traceHub.js";
 
-/** How long pods of an earlier process wait for the newest policies. */
-const POLICY_WAIT_MS = 2000;
+/** How long packets, and pods of an earlier process, wait for the newest that API and store have to tell. */
+const NEWS_WAIT_MS = 2000;
 
 export type NodeLog = (level: "info" | "warn" | "error", message: string) => void;
 
@@ -126,7 +126,7 @@ class NodeProcess implements RunningNode {
     const dataplane = this.#startDataplane(addresses, network, overlaySocket, nodenetSocket);
     await this.#attachHost(dataplane, addresses);
     await this.#attachNode(dataplane, addresses);
-    this.#overlay.start({
+    const peersKnown = this.#overlay.start({
       put: (prefix, peer) =>
         dataplane.datapath.routes.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
       delete: (prefix) => void dataplane.datapath.routes.delete(prefix),
@@ -134,7 +134,7 @@ class NodeProcess implements RunningNode {
         dataplane.datapath.routes6?.put({ prefix, port: dataplane.overlayPort, nextHop: peer }),
       delete6: (prefix) => void dataplane.datapath.routes6?.delete(prefix),
     });
-    await this.#startKubernetes(dataplane, addresses);
+    await this.#startKubernetes(dataplane, addresses, peersKnown);
     this.#phase = "running";
     this.#log("info", `node ${config.name} (${config.nodeIp}) runs`);
   }
@@ -231,7 +231,11 @@ class NodeProcess implements RunningNode {
     await configureNodeNetns(options, fresh);
   }
 
-  async #startKubernetes(dataplane: Dataplane, addresses: NodeAddresses): Promise<void> {
+  async #startKubernetes(
+    dataplane: Dataplane,
+    addresses: NodeAddresses,
+    peersKnown: Promise<void>,
+  ): Promise<void> {
     const config = this.#config;
     const { podSubnet: subnet, ipv6 } = addresses;
     const nodeNetns = nodeNetnsName(config.lab, config.name);
@@ -284,17 +288,20 @@ class NodeProcess implements RunningNode {
       onUpdate: upsert,
       onDelete: changed((pod) => policyWatch.onOwnPodDelete(pod)),
     });
-    // Pods that run on go by the newest policies from the start; while the API is away by those of before.
-    await atMost(POLICY_WAIT_MS, Promise.all([pods.synced, policyWatch.synced]));
+    proxy.start(nodeNetnsPath(config));
+    const nodes = followPeers(this.#client, config.name, dataplane);
+    // A node that starts again may lose packets, but refuses none for what it has yet to learn. Pods that run on go by the
+    // newest policies from the start; while the API is away by those of before.
+    const news = [pods, policyWatch, proxy.watch, nodes].map(({ synced }) => synced);
+    await atMost(NEWS_WAIT_MS, Promise.all([...news, peersKnown]));
     await kubelet.adoptSandboxes();
     hasAdopted = true;
-    proxy.start(nodeNetnsPath(config));
+    dataplane.resume();
     const registration = new NodeRegistration(config, this.#client, [
       formatPrefix(subnet),
       ...(ipv6 ? [formatIpv6Prefix(ipv6.podSubnet)] : []),
     ]);
     registration.start();
-    const nodes = followPeers(this.#client, config.name, dataplane);
     this.#stops.push(
       () => proxy.stop(),
       () => registration.stop(),
@@ -340,17 +347,6 @@ async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, ms)))]);
   clearTimeout(timer);
-}
-
-function apiClient(config: NodeConfig): KubeClient {
-  const { socketPath, baseUrl, tokenFile } = config.api;
-  if (socketPath) return new HttpKubeClient({ socketPath });
-  if (!baseUrl)
-    throw new NodeSetupError("the node's configuration names no API server (api.socketPath or api.baseUrl)");
-  return new HttpKubeClient({
-    baseUrl,
-    ...(tokenFile ? { token: readFileSync(tokenFile, "utf8").trim() } : {}),
-  });
 }
 
 /** Where the node's own namespace is. */

@@ -158,8 +158,11 @@ export class Overlay {
     return this.#network;
   }
 
-  /** Follows the peers from now on: their subnets become routes, the paths to them are probed. */
-  start(routes: RouteSink): void {
+  /**
+   * Follows the peers from now on: their subnets become routes, the paths to them are probed. Resolves when those of the
+   * first list have become routes; never, when stopped before.
+   */
+  start(routes: RouteSink): Promise<void> {
     const { store, log } = this.#options;
     const network = this.#network ?? fail("Overlay.start needs a subnet; call acquire first");
     const { config } = network;
@@ -172,22 +175,25 @@ export class Overlay {
       ownPublicIp: this.#publicIp,
       log,
     });
-    this.#watching = watchLeases({
-      store,
-      prefix,
-      own: network,
-      table,
-      wait: this.#wait,
-      signal: this.#abort.signal,
-      log,
-      onEvents: (events) => this.#handle(events, routes),
-      onOwn: (revision, content) => this.#keeper?.observe(revision, content),
-    }).catch((error: unknown) => {
-      if (error instanceof StoppedError) return;
-      log(
-        "error",
-        `the leases are no longer followed: ${error instanceof Error ? error.message : String(error)}`,
-      );
+    return new Promise((onListed) => {
+      this.#watching = watchLeases({
+        store,
+        prefix,
+        own: network,
+        table,
+        wait: this.#wait,
+        signal: this.#abort.signal,
+        log,
+        onEvents: (events) => this.#handle(events, routes),
+        onListed,
+        onOwn: (revision, content) => this.#keeper?.observe(revision, content),
+      }).catch((error: unknown) => {
+        if (error instanceof StoppedError) return;
+        log(
+          "error",
+          `the leases are no longer followed: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      });
     });
   }
 

@@ -23,6 +23,8 @@ export interface LeaseWatchOptions {
   readonly signal: AbortSignal;
   readonly log: Log;
   readonly onEvents: (events: readonly LeaseEvent[]) => void;
+  /** All leases of a list have been told. */
+  readonly onListed: () => void;
   /** Our own key as the store has it at that revision; undefined when it is not there. */
   readonly onOwn: (revision: number, content: SubnetLease | undefined) => void;
 }
@@ -54,8 +56,9 @@ export async function watchLeases(options: LeaseWatchOptions): Promise<void> {
 }
 
 function takeSnapshot(options: LeaseWatchOptions, kvs: readonly KeyValue[], revision: number): void {
-  const { table, prefix, onEvents, onOwn } = options;
+  const { table, prefix, onEvents, onListed, onOwn } = options;
   emit(table.reset(kvs), onEvents);
+  onListed();
   const ownKey = subnetKey(prefix, options.own);
   const own = kvs.find((kv) => kv.key === ownKey);
   if (own === undefined) onOwn(revision, undefined);

@@ -112,4 +112,5 @@ function stop(): void {
 }
 process.on("SIGTERM", stop);
 process.stdin.on("end", stop).resume();
+dataplane.resume();
 console.log("ready");

@@ -36,6 +36,21 @@ describe("a network of nodes", () => {
     });
   });
 
+  it("says when the first list's peers are routes, however late the store is", async () => {
+    await lab.up("10.0.0.11");
+    const store = new FlakyStore(lab.store);
+    const { overlay, routes } = lab.node("10.0.0.12", { store });
+    await overlay.acquire();
+    store.down = true;
+    let known: [string, string][] | undefined;
+    void overlay.start(routes).then(() => (known = [...routes.table]));
+    await lab.clock.advance(1000);
+    expect(known).toBeUndefined();
+    store.down = false;
+    await lab.clock.advance(5000);
+    expect(known).toEqual([["172.16.1.0/24", "10.0.0.11"]]);
+  });
+
   it("shows its state", async () => {
     lab.echo.paths.set(0x0a00000c, { up: true, mtuBytes: 1500, rttMs: 0.25, tellsMtu: true });
     const a = await lab.up("10.0.0.11");

@@ -16,6 +16,9 @@ export class ServiceWatch {
   readonly services: Informer<Service>;
   readonly slices: Informer<EndpointSlice>;
   readonly proxier: NodeProxier;
+  /** Resolves when the Services of the first list are rules. Never, when stopped before. */
+  readonly synced: Promise<void>;
+  #setSynced: () => void = () => {};
   readonly #observer: SyncObserver;
   #scheduled = false;
   #triggersMs: number[] = [];
@@ -27,6 +30,9 @@ export class ServiceWatch {
     this.slices = new Informer<EndpointSlice>(client, "endpointslices", { labelSelector });
     this.proxier = proxier;
     this.#observer = observer;
+    this.synced = new Promise((resolve) => {
+      this.#setSynced = resolve;
+    });
   }
 
   start(): void {
@@ -75,6 +81,7 @@ export class ServiceWatch {
       return;
     }
     if (!this.proxier.synced) return;
+    this.#setSynced();
     this.#observer.synced(Date.now(), performance.now() - startMs, this.#triggersMs);
     this.#triggersMs = [];
   }

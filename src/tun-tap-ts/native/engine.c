@@ -166,6 +166,15 @@ static napi_value io_add_port(napi_env env, napi_callback_info info) {
   return id < 0 ? throw_errno(env, -id, "add port") : number(env, id);
 }
 
+/* ioReceive(io): frames are handed up from now on */
+static napi_value io_receive_frames(napi_env env, napi_callback_info info) {
+  napi_value a[ARGS_MAX];
+  args(env, info, a);
+  struct engine *e = engine_of(env, a[0]);
+  int err = e ? io_receive(&e->io) : 0;
+  return err ? throw_errno(env, -err, "epoll") : NULL;
+}
+
 /* ioSetNiceness(io, niceness) */
 static napi_value io_niceness(napi_env env, napi_callback_info info) {
   napi_value a[ARGS_MAX];
@@ -256,7 +265,7 @@ void set_engine_bindings(napi_env env, napi_value exports) {
       {"ioCreate", io_create},       {"ioAdd", io_add_port},     {"ioRemove", io_remove_port},
       {"ioRelease", io_release_port}, {"ioFlush", io_flush_frames}, {"ioStats", io_stats},
       {"ioRef", io_ref},             {"ioClose", io_close_engine}, {"ioSetNiceness", io_niceness},
-      {"ioTakeWhole", io_take_whole},
+      {"ioTakeWhole", io_take_whole}, {"ioReceive", io_receive_frames},
   };
   set_bindings(env, exports, bindings, sizeof bindings / sizeof *bindings);
 }

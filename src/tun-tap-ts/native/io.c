@@ -144,6 +144,10 @@ int io_start(struct io *io, uv_loop_t *loop) {
   err = uv_poll_init(loop, &io->poll, io->epfd);
   if (err) return err;
   io->poll.data = io;
+  return 0;
+}
+
+int io_receive(struct io *io) {
   return uv_poll_start(&io->poll, UV_READABLE, on_ready);
 }
 

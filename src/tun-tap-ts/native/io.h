@@ -65,6 +65,8 @@ struct io {
 
 /* All return 0 (io_add: the port) or a negative errno. */
 int io_start(struct io *io, uv_loop_t *loop);
+/* Frames stay in the kernel's queues until then. */
+int io_receive(struct io *io);
 /* uso: a TAP whose kernel was found to cut UDP super-packets. */
 int io_add(struct io *io, int fd, uint8_t kind, bool vnet, bool gro, bool merge, bool uso);
 void io_remove(struct io *io, uint32_t port);

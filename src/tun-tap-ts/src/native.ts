@@ -40,6 +40,7 @@ export interface Native {
     onBatch: (frameCount: number) => number,
     onPortError: (port: number, errno: number) => void,
   ): EngineHandle;
+  ioReceive(io: EngineHandle): void;
   ioAdd(
     io: EngineHandle,
     fd: number,

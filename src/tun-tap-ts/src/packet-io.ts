@@ -46,6 +46,8 @@ export interface PacketIoOptions {
    * with 0. Without the right to it (CAP_SYS_NICE) it stays as it is. Default 0.
    */
   readonly niceness?: number;
+  /** Receives nothing until {@link PacketIo.resume}: what comes waits in the queues of devices and sockets. Default false. */
+  readonly paused?: boolean;
 }
 
 interface PortAbilities {
@@ -130,6 +132,12 @@ export class PacketIo {
       throw explain(error, { what: "start packet I/O" });
     }
     if (niceness < 0) this.#setNiceness(niceness);
+    if (!options.paused) this.resume();
+  }
+
+  /** Begins to receive, when it was made `paused`; what has waited comes first. */
+  resume(): void {
+    native().ioReceive(this.#engine);
   }
 
   /** Adds a device; returns its port id, a small integer. Throws {@link TunTapError} when it is closed or added twice. */

@@ -2,7 +2,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { afterEach, beforeAll, expect, it } from "vitest";
-import { Field, FRAME_STRIDE, openTap, PacketIo, type TunTapError } from "../src/index.js";
+import { Field, FRAME_STRIDE, openTap, PacketIo, type TunTapError, VNET_HDR_BYTES } from "../src/index.js";
 import { finish, ip, Lab, nsPath, PACKAGE_ROOT, spawnIn, turns, until } from "./lab.js";
 import { payload } from "./twin.js";
 import { collector, LOOPBACK, sender, socket } from "./wire.js";
@@ -59,6 +59,25 @@ it("removes a port inside a batch: silent at once, its id free a turn later", as
   expect(io.addUdp(gone)).toBe(gonePort);
   await until(() => arrivals.includes(gonePort), "the datagram that waited in the socket");
   io.removePort(77);
+});
+
+it("made paused: sends, and leaves what comes in the queues until it is resumed", async () => {
+  const from = sender(lab);
+  const target = collector(lab);
+  const sink = socket(lab);
+  target.io.addUdp(sink);
+  const waiting = socket(lab);
+  const { io, frames } = collector(lab, { paused: true });
+  const port = io.addUdp(waiting);
+  from.send([{ bytes: payload(50) }, { bytes: payload(60) }], waiting.port);
+  io.tx.set([port, io.scratchStart + VNET_HDR_BYTES, 40, LOOPBACK, sink.port]);
+  io.flush(1);
+  await until(() => target.frames.length === 1, "what it sends");
+  await turns(5);
+  expect(frames).toEqual([]);
+  io.resume();
+  await until(() => frames.length === 2, "what has waited");
+  expect(frames.map(({ bytes }) => bytes.length)).toEqual([50, 60]);
 });
 
 it("leaves ports alone that are not there, and entries that point outside the arena", () => {
