@@ -42,6 +42,12 @@ if [ ! -d node_modules ] || ! cmp -s package-lock.json node_modules/.podwire-loc
   npm ci --no-audit --no-fund --loglevel=error
   cp package-lock.json node_modules/.podwire-lock
 fi
+addon=src/tun-tap-ts/build/Release/tun_tap.node
+if [ ! -e "$addon" ] || [ -n "$(find src/tun-tap-ts/native src/tun-tap-ts/binding.gyp -newer "$addon")" ]; then
+  say "building the addon anew: its sources have changed"
+  rm -rf src/tun-tap-ts/build
+  (cd src/tun-tap-ts && npm run --silent install)
+fi
 say "building"
 npm run --silent build
 

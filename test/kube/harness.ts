@@ -35,6 +35,9 @@ export async function startLab(options: Partial<ApiServerOptions> = {}): Promise
     listen: { socketPath },
     ...options,
     store,
+  }).catch((error: unknown) => {
+    rmSync(dir, { recursive: true });
+    throw error;
   });
   return {
     store,
