@@ -53,7 +53,11 @@ npm run --silent build
 
 case $mode in
   demo) exec node dist/cli/main.js demo "$@" ;;
-  bench) need iperf3=iperf3 nft=nftables ping=iputils-ping && exec npx tsx test/bench/main.ts "$@" ;;
+  bench)
+    need iperf3=iperf3 nft=nftables ping=iputils-ping
+    npx tsc -p test/bench
+    exec node build/bench/main.js "$@"
+    ;;
 esac
 
 # Tools that the tests drive; a test whose tool is missing says so, and in CI that is a failure.

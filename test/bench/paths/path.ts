@@ -15,7 +15,7 @@ export const SERVER_PORTS: TrafficPorts = { bulk: 5201, rr: 7000, connect: 8080,
 /** Endpoints of every Service and of every DNAT rule; the server listens on as many ports from `connect` on. */
 export const ENDPOINT_COUNT = 10;
 const PROGRAM = fileURLToPath(new URL("../../../node_modules/.bench/load", import.meta.url));
-const SOURCE = fileURLToPath(new URL("../load.c", import.meta.url));
+const SOURCE = fileURLToPath(new URL("../../../test/bench/load.c", import.meta.url));
 
 export interface Path {
   readonly name: string;
