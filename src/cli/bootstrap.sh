@@ -44,7 +44,7 @@ if [ ! -d node_modules ] || ! cmp -s package-lock.json node_modules/.podwire-loc
 fi
 addon=src/tun-tap-ts/build/Release/tun_tap.node
 if [ ! -e "$addon" ] || [ -n "$(find src/tun-tap-ts/native src/tun-tap-ts/binding.gyp -newer "$addon")" ]; then
-  say "building the addon anew: its sources have changed"
+  say "building the addon anew: it is missing, or older than its sources"
   rm -rf src/tun-tap-ts/build
   (cd src/tun-tap-ts && npm run --silent install)
 fi

@@ -11,48 +11,48 @@ const IPV6_BITS = 128;
 function placeOf({ metadata, status }: Node) {
   const nextHop = parseIpv4(metadata?.annotations?.[PUBLIC_IP_ANNOTATION] ?? "");
   if (nextHop === undefined) return undefined;
-  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
-  return { nextHop, addresses: internal.map(({ address }) => address) };
+  const texts = (status?.addresses ?? []).flatMap(({ type, address }) =>
+    type === "InternalIP" ? [address] : [],
+  );
+  return {
+    nextHop,
+    texts,
+    ipv4: texts
+      .map(parseIpv4)
+      .flatMap((address) => (address === undefined ? [] : [{ address, length: IPV4_BITS }])),
+    ipv6: texts
+      .map(parseIpv6)
+      .flatMap((address) => (address === undefined ? [] : [{ address, length: IPV6_BITS }])),
+  };
 }
 
 /**
  * Tells the dataplane of the API's nodes as they come, change and go, all but `own`. A plain flannel peer is in no API, so it gets
  * flannel's packets and nothing else. Every heartbeat asks anew whether a peer is on this machine.
  */
-export function followPeers(
-  client: KubeClient,
-  own: string,
-  {
-    io,
-    nodenetPort: port,
-    datapath: { routes, routes6 },
-  }: Pick<Dataplane, "io" | "nodenetPort" | "datapath">,
-): Informer<Node> {
+export function followPeers(client: KubeClient, own: string, dataplane: Dataplane): Informer<Node> {
   const nodes = new Informer<Node>(client, "nodes");
+  const { io, nodenetPort: port } = dataplane;
+  const { routes, routes6 } = dataplane.datapath;
+  const placeOfPeer = (node: Node) => (node.metadata?.name === own ? undefined : placeOf(node));
   const put = (node: Node) => {
-    const place = placeOf(node);
-    if (node.metadata?.name === own || place === undefined) return;
+    const place = placeOfPeer(node);
+    if (place === undefined) return;
     const { nextHop } = place;
-    for (const text of place.addresses) {
-      const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-      if (ip !== undefined) routes.put({ prefix: { address: ip, length: IPV4_BITS }, port, nextHop });
-      if (ip6 !== undefined) routes6?.put({ prefix: { address: ip6, length: IPV6_BITS }, port, nextHop });
-    }
+    for (const prefix of place.ipv4) routes.put({ prefix, port, nextHop });
+    for (const prefix of place.ipv6) routes6?.put({ prefix, port, nextHop });
     io.sendWhole(nextHop, node.metadata?.annotations?.[SUPER_PACKETS_ANNOTATION] === "whole");
   };
   const remove = (node: Node) => {
-    const place = placeOf(node);
-    if (node.metadata?.name === own || place === undefined) return;
-    for (const text of place.addresses) {
-      const [ip, ip6] = [parseIpv4(text), parseIpv6(text)];
-      if (ip !== undefined) routes.delete({ address: ip, length: IPV4_BITS });
-      if (ip6 !== undefined) routes6?.delete({ address: ip6, length: IPV6_BITS });
-    }
+    const place = placeOfPeer(node);
+    if (place === undefined) return;
+    for (const prefix of place.ipv4) routes.delete(prefix);
+    for (const prefix of place.ipv6) routes6?.delete(prefix);
     io.sendWhole(place.nextHop, false);
   };
   const update = (node: Node, before: Node) => {
-    const hasMoved = JSON.stringify(placeOf(node)) !== JSON.stringify(placeOf(before));
-    if (hasMoved) remove(before);
+    const [now, then] = [placeOf(node), placeOf(before)];
+    if (now?.nextHop !== then?.nextHop || `${now?.texts}` !== `${then?.texts}`) remove(before);
     put(node);
   };
   nodes.start({ onAdd: put, onUpdate: update, onDelete: remove });
